@@ -1,0 +1,1 @@
+"""chatkit: real-time chat for Python, on Trio."""

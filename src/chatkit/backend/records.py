@@ -1,0 +1,172 @@
+"""What a backend keeps, and what may be asked of it: plain facts, no behaviour.
+
+A *change* is proposed and either committed or refused as a whole. A committed change comes back through the feed:
+an `Append` as the `Row` it became, every other change as itself.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from attrs import field, frozen
+
+Body: TypeAlias = str | bytes | None
+
+
+@frozen(kw_only=True)
+class Row:
+    """One entry of a room's log. Fields, never wire bytes.
+
+    ``seq`` counts 1, 2, 3 … within the room, without holes. ``time`` is in milliseconds since 1970, UTC. ``kind`` is
+    ``message`` or the action of a durable event; ``about`` a seq of the same room that the entry refers to.
+    ``author`` is a stable id, ``name`` what the author was called then.
+    """
+
+    room_id: str
+    seq: int
+    kind: str
+    author: str
+    name: str
+    time: int
+    body: Body
+    op: str | None = None
+    about: int | None = None
+    thread: int | None = None
+
+    @property
+    def size(self) -> int:
+        """Roughly the bytes this row takes on the wire or in memory; bounds pages and rings."""
+        return 200 + (len(self.body) if self.body is not None else 0)
+
+
+@frozen(kw_only=True)
+class RoomRecord:
+    """A room as the directory keeps it. ``key`` is the case-mapped name and unique; ``epoch`` names the room's log.
+
+    ``head`` is the seq of the newest row (0: none) and ``first`` that of the oldest still kept.
+    """
+
+    room_id: str
+    epoch: str
+    name: str
+    key: str
+    topic: str = ""
+    private: bool = False
+    permanent: bool = False
+    created_by: str = ""
+    created_at: int = 0
+    head: int = 0
+    first: int = 1
+
+
+@frozen(kw_only=True)
+class Member:
+    """Somebody's durable membership in a room: they may read it. ``principal`` is the id rights are tied to."""
+
+    room_id: str
+    principal: str
+    role: str = "member"
+
+
+@frozen(kw_only=True)
+class Append:
+    """Append a row to a room's log. Refused with ``no_such_room``, or ``op_conflict`` when the author used this
+    ``op`` in this room for other content; with the same content it is answered by the first row, as a duplicate."""
+
+    room_id: str
+    kind: str
+    author: str
+    name: str
+    time: int
+    body: Body
+    op: str | None = None
+    about: int | None = None
+    thread: int | None = None
+
+
+@frozen(kw_only=True)
+class CreateRoom:
+    """Create a room and its log, and make ``owner`` (when given) a member. Refused with ``room_exists`` if the key
+    is taken."""
+
+    room: RoomRecord
+    owner: Member | None = None
+
+
+@frozen(kw_only=True)
+class DeleteRoom:
+    """Delete a room, its log and its members. Refused with ``no_such_room``."""
+
+    room_id: str
+
+
+@frozen(kw_only=True)
+class PutMember:
+    """Make or change a membership. Refused with ``no_such_room``."""
+
+    member: Member
+
+
+@frozen(kw_only=True)
+class RemoveMember:
+    """End a membership. Removing one that does not exist succeeds. Refused with ``no_such_room``."""
+
+    room_id: str
+    principal: str
+
+
+Fact: TypeAlias = CreateRoom | DeleteRoom | PutMember | RemoveMember
+Change: TypeAlias = Append | Fact
+
+
+@frozen
+class Appended:
+    """The row is kept: ``row.seq`` tells where. ``duplicate`` when an earlier append with the same op put it there."""
+
+    row: Row
+    epoch: str
+    duplicate: bool = False
+
+
+@frozen
+class Applied:
+    """The directory change is kept; it has passed through the feed once the feed's position is at least this."""
+
+    position: int
+
+
+@frozen
+class Refused:
+    """A precondition failed; nothing of this change is kept. ``code`` is an error code of the protocol."""
+
+    code: str
+    message: str
+
+
+Outcome: TypeAlias = Appended | Applied | Refused
+
+
+@frozen
+class Batch:
+    """What one commit added, in order. ``position`` is the feed's position after it and grows from batch to batch."""
+
+    position: int
+    items: tuple[Row | Fact, ...]
+
+
+@frozen(kw_only=True)
+class Page:
+    """Consecutive rows of one log, oldest first. ``first`` and ``head`` say what the log holds at that moment."""
+
+    rows: tuple[Row, ...]
+    first: int
+    head: int
+
+
+@frozen(kw_only=True)
+class Snapshot:
+    """The whole directory at one position of the feed; tail from ``position`` to follow it."""
+
+    position: int
+    rooms: tuple[RoomRecord, ...] = field(factory=tuple)
+    members: tuple[Member, ...] = field(factory=tuple)

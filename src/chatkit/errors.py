@@ -1,0 +1,97 @@
+"""Every exception chatkit raises, as one tree.
+
+::
+
+    ChatError
+    ├── ProtocolError          the peer sent what the protocol does not allow
+    ├── UsageError             this program called chatkit wrongly
+    │   └── MissingExtra       a part needs a package that is not installed
+    ├── RequestFailed          the server said no to one request; the connection lives
+    ├── Disconnected           the link is gone; says whether coming back makes sense
+    ├── ConnectFailed          no link came to be: wrong address, refused, handshake failed
+    ├── ListenFailed           an address cannot be listened on
+    └── StorageError           the backend cannot do what was asked
+        ├── StorageUnavailable a commit's outcome is unknown; safe to repeat with the same op
+        └── StorageUnreadable  the store cannot be opened: not ours, damaged, from a newer version
+
+No exception of trio, ssl, sqlite or another dependency crosses chatkit's surface; the original is kept as
+``__cause__``.
+"""
+
+from __future__ import annotations
+
+
+class ChatError(Exception):
+    """The base of everything chatkit raises."""
+
+
+class ProtocolError(ChatError):
+    """The peer sent what the protocol does not allow.
+
+    ``str(error)`` is a sentence for people that says where and what was expected, such as
+    ``data.room: expected a string``. ``code`` is the error code a server answers with (default ``bad_request``).
+    ``ref`` is the request's reference when it could be read, else None.
+    """
+
+    def __init__(self, message: str, *, code: str = "bad_request", ref: int | str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.ref = ref
+
+
+class UsageError(ChatError):
+    """This program called chatkit wrongly: a malformed URL, an unknown scheme, an argument out of bounds."""
+
+
+class MissingExtra(UsageError):
+    """A part of chatkit needs a package that is not installed; the message names the extra that brings it."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs an extra: pip install 'chatkit[{extra}]'")
+        self.extra = extra
+
+
+class RequestFailed(ChatError):
+    """The server refused one request. The connection is as good as before.
+
+    ``code`` is for programs (see :mod:`chatkit.protocol.codes`), ``message`` for people, ``retry_after`` the seconds
+    after which the same request may succeed, when the server knows.
+    """
+
+    def __init__(self, code: str, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(f"{message} ({code})")
+        self.code = code
+        self.message = message
+        self.retry_after = retry_after
+
+
+class Disconnected(ChatError):
+    """The link is gone. ``code`` is the close code (1006 when it broke without one), ``reconnect`` whether coming
+    back makes sense."""
+
+    def __init__(self, code: int = 1006, reason: str = "", *, reconnect: bool = True) -> None:
+        super().__init__(f"disconnected: {reason or 'the link broke'} ({code})")
+        self.code = code
+        self.reason = reason
+        self.reconnect = reconnect
+
+
+class ConnectFailed(ChatError):
+    """No link came to be: the address does not resolve, nobody listens there, or what listens is no chatkit server."""
+
+
+class ListenFailed(ChatError):
+    """An address cannot be listened on: in use, not allowed, not local."""
+
+
+class StorageError(ChatError):
+    """The backend cannot do what was asked."""
+
+
+class StorageUnavailable(StorageError):
+    """A commit failed and its outcome is unknown: a later recovery may still show it. Repeat it with the same op."""
+
+
+class StorageUnreadable(StorageError):
+    """The store cannot be opened: no permission, not a chatkit database, damaged, or from a newer version."""
