@@ -1,1 +1,105 @@
-"""."""
+"""The wire protocol, version 1, as pure functions and facts: no I/O, no clock, no Trio.
+
+`Codec` turns bytes into messages and back, `Vocabulary` says which actions there are, `Track` follows a room's
+positions, `LineBuffer` and `websocket_frame` put messages on a byte stream.
+"""
+
+from __future__ import annotations
+
+from chatkit.protocol.codec import Codec, EventEnvelope, Failure, RequestEnvelope, Success
+from chatkit.protocol.codes import CLOSE_CODES, Close, ErrorCode
+from chatkit.protocol.framing import LineBuffer, line_frame, websocket_frame
+from chatkit.protocol.messages import (
+    CaughtUp,
+    Closing,
+    CreateRoom,
+    DeleteRoom,
+    Event,
+    Hello,
+    History,
+    HistoryPage,
+    Joined,
+    JoinRoom,
+    LeaveRoom,
+    ListRooms,
+    ListUsers,
+    LoggedIn,
+    Login,
+    Nothing,
+    ReceiveMessage,
+    Rename,
+    Renamed,
+    Request,
+    RoomCreated,
+    RoomDeleted,
+    Rooms,
+    RoomUpdated,
+    SendMessage,
+    Sent,
+    Summary,
+    System,
+    UnknownEvent,
+    UserInfo,
+    UserJoined,
+    UserLeft,
+    UserRenamed,
+    Users,
+)
+from chatkit.protocol.names import check_name, name_key
+from chatkit.protocol.positions import Position, Step, Track
+from chatkit.protocol.vocabulary import STANDARD, Vocabulary
+
+__all__ = [
+    "CLOSE_CODES",
+    "STANDARD",
+    "CaughtUp",
+    "Close",
+    "Closing",
+    "Codec",
+    "CreateRoom",
+    "DeleteRoom",
+    "ErrorCode",
+    "Event",
+    "EventEnvelope",
+    "Failure",
+    "Hello",
+    "History",
+    "HistoryPage",
+    "JoinRoom",
+    "Joined",
+    "LeaveRoom",
+    "LineBuffer",
+    "ListRooms",
+    "ListUsers",
+    "LoggedIn",
+    "Login",
+    "Nothing",
+    "Position",
+    "ReceiveMessage",
+    "Rename",
+    "Renamed",
+    "Request",
+    "RequestEnvelope",
+    "RoomCreated",
+    "RoomDeleted",
+    "RoomUpdated",
+    "Rooms",
+    "SendMessage",
+    "Sent",
+    "Step",
+    "Success",
+    "Summary",
+    "System",
+    "Track",
+    "UnknownEvent",
+    "UserInfo",
+    "UserJoined",
+    "UserLeft",
+    "UserRenamed",
+    "Users",
+    "Vocabulary",
+    "check_name",
+    "line_frame",
+    "name_key",
+    "websocket_frame",
+]

@@ -153,6 +153,6 @@ class Listener(ABC):
 
 
 # What the entry points name:
-#   chatkit.listeners   async (url: str, options: TransportOptions) -> Listener          raises UsageError, ListenFailed
-#   chatkit.connectors  async (nursery, url: str, options: TransportOptions, encoding: Encoding) -> Connection
-#                                                                                        raises UsageError, ConnectFailed
+#   chatkit.listeners   async (url: str, options: TransportOptions) -> Listener; raises UsageError, ListenFailed
+#   chatkit.connectors  async (nursery, url: str, options: TransportOptions, encoding: Encoding) -> Connection;
+#                       raises UsageError, ConnectFailed

@@ -1,0 +1,260 @@
+"""Bytes to messages and back, in one encoding.
+
+The law: whatever the bytes, decoding gives a message or `ProtocolError`; what was encoded decodes to an equal message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, TypeVar
+
+import msgpack
+import orjson
+from attrs import frozen
+from cattrs import Converter
+
+from chatkit.errors import ProtocolError
+from chatkit.protocol import times
+from chatkit.protocol.codes import ErrorCode
+from chatkit.protocol.converter import Encoding, Expected, fault_of, make_converter
+from chatkit.protocol.messages import Entry, Event, Request, UnknownEvent
+from chatkit.protocol.vocabulary import STANDARD, Vocabulary
+
+R = TypeVar("R")
+Ref: TypeAlias = int | str | None
+LONGEST_REF = 64
+
+
+@frozen
+class RequestEnvelope:
+    """A request as it travels. ``ref`` is the client's own mark; the reply repeats it."""
+
+    request: Request[Any]
+    ref: Ref = None
+
+
+@frozen(kw_only=True)
+class Success:
+    """The reply to a request that was done. ``data`` is raw; `Codec.reply` gives it its class."""
+
+    ref: Ref
+    data: Mapping[str, Any]
+    timestamp: int
+
+
+@frozen(kw_only=True)
+class Failure:
+    """The reply to a request that was refused."""
+
+    ref: Ref
+    code: str
+    message: str
+    retry_after: float | None = None
+    timestamp: int
+
+
+@frozen
+class EventEnvelope:
+    """An event as it travels, with the server's time in milliseconds since 1970."""
+
+    event: Event
+    timestamp: int
+
+
+Inbound: TypeAlias = Success | Failure | EventEnvelope
+
+
+class Codec:
+    """Encodes and decodes one vocabulary in one encoding (``json`` or ``msgpack``)."""
+
+    def __init__(self, encoding: Encoding = "json", vocabulary: Vocabulary = STANDARD) -> None:
+        self.encoding: Encoding = encoding
+        self.vocabulary = vocabulary
+        self._dump: Callable[[Any], bytes] = orjson.dumps if encoding == "json" else _dump_msgpack
+        self._load: Callable[[bytes], Any] = _load_json if encoding == "json" else _load_msgpack
+        self._converter = self._new_converter(detailed=False)
+        self._detailed = self._new_converter(detailed=True)
+
+    # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def encode_request(self, request: Request[Any], ref: Ref = None) -> bytes:
+        """Encode a request."""
+        envelope: dict[str, Any] = {"action": request.action}
+        if ref is not None:
+            envelope["ref"] = ref
+        envelope["data"] = self._converter.unstructure(request)
+        return self._dump(envelope)
+
+    def decode_request(self, raw: bytes) -> RequestEnvelope:
+        """Decode what a client sent. Raises `ProtocolError`, with ``ref`` set if it could be read."""
+        envelope = _envelope_of(self._load(raw))
+        ref = _ref_of(envelope)
+        action = _action_of(envelope, ref)
+        cls = self.vocabulary.requests.get(action)
+        if cls is None:
+            raise ProtocolError(f"unknown action {action[:64]!r}", code=ErrorCode.UNKNOWN_ACTION, ref=ref)
+        return RequestEnvelope(self._structure(envelope.get("data", {}), cls, ref), ref)
+
+    # ── replies ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def encode_success(self, reply: Any, ref: Ref, timestamp: int) -> bytes:
+        """Encode the reply to a request that was done; ``reply`` is an attrs object."""
+        envelope: dict[str, Any] = {"action": "success"}
+        if ref is not None:
+            envelope["ref"] = ref
+        envelope["data"] = self.fields_of(reply)
+        envelope["timestamp"] = times.to_wire(timestamp)
+        return self._dump(envelope)
+
+    def encode_failure(
+        self, code: str, message: str, ref: Ref, timestamp: int, *, retry_after: float | None = None
+    ) -> bytes:
+        """Encode the reply to a request that was refused."""
+        data: dict[str, Any] = {"code": str(code), "message": message}
+        if retry_after is not None:
+            data["retry_after"] = retry_after
+        envelope: dict[str, Any] = {"action": "error", "data": data, "timestamp": times.to_wire(timestamp)}
+        if ref is not None:
+            envelope["ref"] = ref
+        return self._dump(envelope)
+
+    def reply(self, success: Success, request: type[Request[R]]) -> R:
+        """Give a success the class that its request announces. Raises `ProtocolError`."""
+        reply: R = self._structure(success.data, request.reply, success.ref)
+        return reply
+
+    # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def encode_event(self, event: Event, timestamp: int) -> bytes:
+        """Encode an event."""
+        return self._dump(self._event_envelope(event, timestamp))
+
+    def decode(self, raw: bytes) -> Inbound:
+        """Decode what a server sent: a reply or an event. An event of unknown action is an `UnknownEvent`.
+
+        Raises `ProtocolError`.
+        """
+        envelope = _envelope_of(self._load(raw))
+        ref = _ref_of(envelope)
+        action = _action_of(envelope, ref)
+        data = envelope.get("data", {})
+        if type(data) is not dict:
+            raise ProtocolError("data: expected an object", ref=ref)
+        timestamp = _timestamp_of(envelope, ref)
+        if action == "success":
+            return Success(ref=ref, data=data, timestamp=timestamp)
+        if action == "error":
+            why: _FailureData = self._structure(data, _FailureData, ref)
+            return Failure(
+                ref=ref, code=why.code, message=why.message, retry_after=why.retry_after, timestamp=timestamp
+            )
+        return EventEnvelope(self.event_from(action, data), timestamp)
+
+    def event_from(self, action: str, data: Any) -> Event:
+        """Make an event from its action and raw data. Raises `ProtocolError`."""
+        cls = self.vocabulary.events.get(action)
+        if cls is None:
+            if type(data) is not dict:
+                raise ProtocolError("data: expected an object")
+            return UnknownEvent(action=action, data=data)
+        event: Event = self._structure(data, cls, None)
+        return event
+
+    def fields_of(self, message: Any) -> dict[str, Any]:
+        """Return a message's fields as they stand in an envelope's ``data``."""
+        fields: dict[str, Any] = self._converter.unstructure(message)
+        return fields
+
+    # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _new_converter(self, *, detailed: bool) -> Converter:
+        converter = make_converter(self.encoding, detailed=detailed)
+        converter.register_structure_hook(Entry, self._entry)
+        converter.register_unstructure_hook(Entry, lambda entry: self._event_envelope(entry.event, entry.timestamp))
+        return converter
+
+    def _event_envelope(self, event: Event, timestamp: int) -> dict[str, Any]:
+        data = event.data if type(event) is UnknownEvent else self._converter.unstructure(event)
+        return {"action": event.action, "data": data, "timestamp": times.to_wire(timestamp)}
+
+    def _entry(self, raw: Any, _: Any) -> Entry:
+        if type(raw) is not dict:
+            raise Expected("expected the envelope of an event")
+        try:
+            event = self.event_from(_action_of(raw, None), raw.get("data"))
+            return Entry(event=event, timestamp=_timestamp_of(raw, None))
+        except ProtocolError as error:
+            raise Expected(error.message) from error
+
+    def _structure(self, data: Any, cls: Any, ref: Ref) -> Any:
+        try:
+            return self._converter.structure(data, cls)
+        except Exception as error:
+            raise ProtocolError(self._fault(data, cls), ref=ref) from error
+
+    def _fault(self, data: Any, cls: Any) -> str:
+        try:
+            self._detailed.structure(data, cls)
+        except Exception as error:
+            return fault_of(error, "data")
+        return "data: is not valid"
+
+
+@frozen
+class _FailureData:
+    code: str
+    message: str
+    retry_after: float | None = None
+
+
+def _load_json(raw: bytes) -> Any:
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise ProtocolError(f"not JSON: {error}") from None
+
+
+def _load_msgpack(raw: bytes) -> Any:
+    try:
+        return msgpack.unpackb(raw, raw=False, strict_map_key=True, ext_hook=_no_extensions, timestamp=0)
+    except Exception as error:
+        raise ProtocolError(f"not MessagePack: {error or type(error).__name__}") from None
+
+
+def _no_extensions(code: int, _: bytes) -> Any:
+    raise ValueError(f"extension type {code} has no place in a message")
+
+
+def _dump_msgpack(value: Any) -> bytes:
+    packed: bytes = msgpack.packb(value, use_bin_type=True)
+    return packed
+
+
+def _envelope_of(loaded: Any) -> dict[str, Any]:
+    if type(loaded) is not dict:
+        raise ProtocolError("expected an object with 'action' and 'data'")
+    return loaded
+
+
+def _ref_of(envelope: dict[str, Any]) -> Ref:
+    ref = envelope.get("ref")
+    if ref is None or type(ref) is int or (type(ref) is str and len(ref.encode()) <= LONGEST_REF):
+        return ref
+    raise ProtocolError(f"ref: expected an integer or a string of at most {LONGEST_REF} bytes")
+
+
+def _action_of(envelope: dict[str, Any], ref: Ref) -> str:
+    action = envelope.get("action")
+    if type(action) is not str:
+        raise ProtocolError("action: expected a string" if action is not None else "action: is missing", ref=ref)
+    return action
+
+
+def _timestamp_of(envelope: dict[str, Any], ref: Ref) -> int:
+    timestamp = envelope.get("timestamp")
+    if type(timestamp) is not str:
+        raise ProtocolError("timestamp: expected a string", ref=ref)
+    try:
+        return times.from_wire(timestamp)
+    except ValueError as error:
+        raise ProtocolError(f"timestamp: {error}", ref=ref) from error

@@ -1,0 +1,66 @@
+"""Which actions there are: the standard ones, and an embedding program's own beside them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+
+import attrs
+from attrs import frozen
+
+from chatkit.errors import UsageError
+from chatkit.protocol import messages
+from chatkit.protocol.messages import Event, Request
+
+RequestType: TypeAlias = type[Request[Any]]
+EventType: TypeAlias = type[Event]
+
+RESERVED = frozenset(
+    {"success", "error"}
+    | {"edit_message", "delete_message", "react", "typing", "mark_read", "set_presence", "search", "upload", "download"}
+)
+_ACTION = re.compile(r"[a-z][a-z0-9_.]{0,63}", re.ASCII)
+
+
+@frozen
+class Vocabulary:
+    """Request and event classes by action."""
+
+    requests: Mapping[str, RequestType]
+    events: Mapping[str, EventType]
+
+    def including(self, requests: Iterable[RequestType] = (), events: Iterable[EventType] = ()) -> Vocabulary:
+        """Return a vocabulary with further attrs classes in it.
+
+        Raises `UsageError` for a class that is no attrs class, has no ``action`` of its own, or whose action is
+        malformed (lower-case letters, digits, ``_`` and ``.``, at most 64), taken or reserved.
+        """
+        return Vocabulary(_with(self.requests, requests, self.events), _with(self.events, events, self.requests))
+
+
+def _with(known: Mapping[str, Any], added: Iterable[Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(known)
+    for cls in added:
+        action = getattr(cls, "action", None)
+        if not attrs.has(cls) or not isinstance(action, str):
+            raise UsageError(f"{cls.__name__} must be an attrs class with an 'action'")
+        if not _ACTION.fullmatch(action):
+            raise UsageError(f"{cls.__name__}.action {action!r} must be lower-case letters, digits, '_' and '.'")
+        if action in result or action in others or action in RESERVED:
+            raise UsageError(f"{cls.__name__}.action {action!r} is taken")
+        if issubclass(cls, Request) and not isinstance(getattr(cls, "reply", None), type):
+            raise UsageError(f"{cls.__name__} must name its reply: class {cls.__name__}(Request[SomeAttrsClass])")
+        result[action] = cls
+    return result
+
+
+def _of(base: type[Any]) -> dict[str, Any]:
+    found: Iterable[Any] = (
+        value for value in vars(messages).values() if isinstance(value, type) and issubclass(value, base)
+    )
+    return {cls.action: cls for cls in found if isinstance(getattr(cls, "action", None), str)}
+
+
+STANDARD = Vocabulary(_of(Request), _of(Event))
+"""The actions of protocol version 1."""
