@@ -1,0 +1,121 @@
+"""What the engine answers: decisions about requests, and the effects the server carries out, in order."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from attrs import frozen
+
+from chatkit.backend.records import Change
+from chatkit.protocol.messages import Event
+
+SessionId: TypeAlias = int
+
+
+@frozen
+class Tell:
+    """Send an event to one session."""
+
+    session: SessionId
+    event: Event
+
+
+@frozen
+class TellRoom:
+    """Send an ephemeral event to every session in a room, except one."""
+
+    room_id: str
+    event: Event
+    but: SessionId | None = None
+
+
+@frozen
+class TellEveryone:
+    """Send an ephemeral event to every session that is logged in, except one."""
+
+    event: Event
+    but: SessionId | None = None
+
+
+@frozen
+class Attach:
+    """Let the session receive the room's log from behind ``after``; None means from the head."""
+
+    session: SessionId
+    room_id: str
+    after: int | None = None
+    announce_caught_up: bool = False
+
+
+@frozen
+class Detach:
+    """Let the session receive nothing more of the room."""
+
+    session: SessionId
+    room_id: str
+
+
+@frozen
+class Changed:
+    """The room's line in everybody's list of rooms is out of date: send it soon, once for several changes."""
+
+    room_id: str
+
+
+@frozen
+class CloseSession:
+    """End the session's link with a close code."""
+
+    session: SessionId
+    code: int
+    reason: str
+
+
+Effect: TypeAlias = Tell | TellRoom | TellEveryone | Attach | Detach | Changed | CloseSession
+
+
+@frozen
+class Refusal:
+    """The request is not granted."""
+
+    code: str
+    message: str
+    retry_after: float | None = None
+
+
+@frozen
+class Reply:
+    """The request is done: send ``reply``, then carry out the effects."""
+
+    reply: Any
+    effects: tuple[Effect, ...] = ()
+
+
+@frozen
+class Proposal:
+    """The request is granted if the backend commits ``change``; `Engine.conclude` turns the outcome into the answer."""
+
+    change: Change
+
+
+@frozen
+class Joining:
+    """The session may enter: read what it asked for, then call `Engine.join`."""
+
+    room_id: str
+    after: int | None
+    last: int | None
+
+
+@frozen(kw_only=True)
+class Reading:
+    """The session may read this part of the log."""
+
+    room_id: str
+    before: int | None
+    after: int | None
+    around: int | None
+    limit: int
+
+
+Decision: TypeAlias = Refusal | Reply | Proposal | Joining | Reading
