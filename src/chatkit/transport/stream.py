@@ -1,0 +1,138 @@
+"""What a transport needs of a stream of bytes beyond Trio's: a write that never waits, and an end at once."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from abc import abstractmethod
+from contextlib import suppress
+
+import trio
+
+CLOSED_ERRNOS = frozenset({errno.EBADF, errno.ENOTSOCK})
+AT_ONCE = struct.pack("ii", 1, 0)
+"""SO_LINGER for `TcpStream.abort`: do not keep what waits, tell the peer with a reset."""
+DISCARD_BYTES = 65_536
+
+Bytes = bytes | bytearray | memoryview
+
+
+class ByteStream(trio.abc.Stream):
+    """A two-way stream whose writer is an `Outlet`. Errors are Trio's; the bindings translate them."""
+
+    peer: str
+    """The other end for a log line."""
+
+    @abstractmethod
+    def try_send(self, data: Bytes) -> int:
+        """Write what fits without waiting and return how many bytes that was, 0 when none fit. Raises
+        `trio.BrokenResourceError` or `trio.ClosedResourceError`."""
+
+    @abstractmethod
+    async def send_some(self, data: Bytes) -> int:
+        """Wait until some of ``data`` can be written and return how many bytes were, at least one."""
+
+    @abstractmethod
+    def send_eof(self) -> None:
+        """Say that nothing follows; reading goes on. Never fails."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close; what the kernel took is still delivered. Never fails, and wakes whoever reads or writes."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Close at once, dropping what was not delivered. Never fails."""
+
+    @abstractmethod
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """As Trio's: at least one byte, or none at the end. A cancelled call loses nothing."""
+
+    async def start(self) -> None:
+        """Complete what the stream itself needs before bytes flow (TLS); elsewhere nothing."""
+        await trio.lowlevel.checkpoint()
+
+    async def send_all(self, data: Bytes) -> None:
+        """Write everything. Only for whoever writes alone: before an `Outlet` owns the stream, and for TLS."""
+        with memoryview(data) as view:
+            if not view:
+                await trio.lowlevel.checkpoint()
+                self.try_send(b"")
+            sent = 0
+            while sent < len(view):
+                with view[sent:] as rest:
+                    sent += await self.send_some(rest)
+
+    async def aclose(self) -> None:
+        self.close()
+        await trio.lowlevel.checkpoint()
+
+    async def discard(self) -> None:
+        """Read and forget until the peer ends the stream, in whatever way."""
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
+            while await self.receive_some(DISCARD_BYTES):
+                pass
+
+    async def linger(self, seconds: float) -> None:
+        """Close so that the last bytes arrive: end our half, discard what still comes, for at most ``seconds``.
+
+        A socket closed with unread bytes resets the link, and the peer may then never read our last words.
+        """
+        self.send_eof()
+        try:
+            with trio.move_on_after(seconds):
+                await self.discard()
+        finally:
+            self.close()
+
+
+class TcpStream(ByteStream):
+    """A connected TCP socket. One socket object serves both sides, Trio's waiting and the direct write: once it is
+    closed a write fails, and never reaches whoever got the same descriptor next."""
+
+    def __init__(self, sock: socket.socket, peer: str) -> None:
+        """Take over a connected standard socket."""
+        sock.setblocking(False)
+        self.peer = peer
+        self._sock = sock
+        self._send = sock.send
+        self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+
+    def try_send(self, data: Bytes) -> int:
+        try:
+            return self._send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise _translated(error) from error
+
+    async def send_some(self, data: Bytes) -> int:
+        try:
+            return await self._stream.socket.send(data)
+        except OSError as error:
+            raise _translated(error) from error
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        return bytes(await self._stream.receive_some(max_bytes))
+
+    def send_eof(self) -> None:
+        with suppress(OSError):
+            self._sock.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        self._stream.socket.close()
+
+    def abort(self) -> None:
+        with suppress(OSError):
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
+        self._stream.socket.close()
+
+
+def _translated(error: OSError) -> Exception:
+    if error.errno in CLOSED_ERRNOS:
+        return trio.ClosedResourceError("this stream was closed")
+    return trio.BrokenResourceError(f"the link broke: {error}")

@@ -1,0 +1,135 @@
+"""The HTTP request a WebSocket starts with: read whole and judged before the WebSocket library sees a byte of it."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+
+import h11
+import trio
+from attrs import frozen
+
+from chatkit.errors import ProtocolError
+from chatkit.transport.interface import Encoding
+from chatkit.transport.stream import ByteStream
+
+HEAD_BYTES = 16_384
+"""A request's head at most."""
+HEAD_END = re.compile(rb"\r?\n\r?\n")
+STRANGE = re.compile(rb"[^\t\r\n\x20-\x7e]")
+PATHS = ("/ws", "/")
+SUBPROTOCOLS: dict[str, Encoding] = {"chatkit.v1.json": "json", "chatkit.v1.msgpack": "msgpack"}
+
+
+class Refused(ProtocolError):
+    """A handshake that is answered with an HTTP status and a sentence."""
+
+    def __init__(self, status: int, sentence: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.headers = headers
+
+
+@frozen(kw_only=True)
+class RequestHead:
+    """One HTTP request's head."""
+
+    method: str
+    target: str
+    headers: tuple[tuple[str, str], ...]
+    """Names in lower case, in the order they came."""
+    raw: bytes
+    """The very bytes."""
+
+    def header(self, name: str) -> str | None:
+        """Return the first header of this lower-case name."""
+        return next((value for key, value in self.headers if key == name), None)
+
+    def tokens(self, name: str) -> list[str]:
+        """Return a header's comma-separated elements, of all headers of the name."""
+        values = (value for key, value in self.headers if key == name)
+        return [token.strip() for value in values for token in value.split(",") if token.strip()]
+
+    @property
+    def path(self) -> str:
+        """The target without its query."""
+        return self.target.partition("?")[0]
+
+    @property
+    def wants_websocket(self) -> bool:
+        """Whether this asks to become a WebSocket, rightly or wrongly."""
+        return "websocket" in (token.lower() for token in self.tokens("upgrade"))
+
+
+async def read_head(stream: ByteStream) -> tuple[bytes, bytes]:
+    """Read up to the end of a request's head; return it and the bytes that came after. Raises `Refused` for one that
+    is too long or holds bytes no header may hold, `trio.BrokenResourceError` when the stream ends first."""
+    received = bytearray()
+    while True:
+        data = await stream.receive_some(HEAD_BYTES)
+        if not data:
+            raise trio.BrokenResourceError("the peer left during the handshake")
+        searched = max(0, len(received) - 3)
+        received += data
+        end = HEAD_END.search(received, searched)
+        size = end.end() if end else len(received)
+        if STRANGE.search(received, max(0, searched), size):
+            raise Refused(400, "a request's head is plain ASCII")
+        if size > HEAD_BYTES:
+            raise Refused(431, f"a request's head is at most {HEAD_BYTES} bytes")
+        if end:
+            return bytes(received[:size]), bytes(received[size:])
+
+
+def parse_head(raw: bytes) -> RequestHead:
+    """Parse a request's head. Raises `Refused` for what is no HTTP/1.1 request."""
+    parser = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES + 1)
+    try:
+        parser.receive_data(raw)
+        event = parser.next_event()
+    except h11.RemoteProtocolError as error:
+        raise Refused(400, f"this is no HTTP request: {error}") from error
+    if not isinstance(event, h11.Request):
+        raise Refused(400, "this is no HTTP request")
+    headers = tuple((name.decode("ascii"), value.decode("ascii")) for name, value in event.headers)
+    return RequestHead(
+        method=event.method.decode("ascii"), target=event.target.decode("ascii"), headers=headers, raw=raw
+    )
+
+
+def judge(head: RequestHead) -> str | None:
+    """Return the subprotocol to speak, None for JSON without a word about it. Raises `Refused`."""
+    if not head.wants_websocket:
+        raise Refused(426, "this address speaks WebSocket", (("Upgrade", "websocket"),))
+    if head.method != "GET":
+        raise Refused(405, "a WebSocket starts with GET", (("Allow", "GET"),))
+    if head.path not in PATHS:
+        raise Refused(404, f"there is no WebSocket here; the paths are {' and '.join(PATHS)}")
+    if "upgrade" not in (token.lower() for token in head.tokens("connection")):
+        raise Refused(400, "the header 'Connection: Upgrade' is missing")
+    if head.header("sec-websocket-version") != "13":
+        raise Refused(426, "the WebSocket version is 13", (("Sec-WebSocket-Version", "13"),))
+    if head.header("sec-websocket-key") is None:
+        raise Refused(400, "the header 'Sec-WebSocket-Key' is missing")
+    try:
+        (head.header("host") or "").encode("ascii").decode("idna")
+    except UnicodeError as error:
+        raise Refused(400, "the header 'Host' names no host") from error
+    offered = head.tokens("sec-websocket-protocol")
+    chosen = next((name for name in offered if name in SUBPROTOCOLS), None)
+    if offered and chosen is None:
+        raise Refused(400, f"none of the subprotocols is known; there is {', '.join(SUBPROTOCOLS)}")
+    return chosen
+
+
+def answer(refused: Refused) -> bytes:
+    """Return the HTTP response a refused request gets."""
+    body = f"{refused.message}\n".encode()
+    lines = [
+        f"HTTP/1.1 {refused.status} {HTTPStatus(refused.status).phrase}",
+        *(f"{name}: {value}" for name, value in refused.headers),
+        "Content-Type: text/plain; charset=utf-8",
+        f"Content-Length: {len(body)}",
+        "Connection: close",
+    ]
+    return "\r\n".join(lines).encode("ascii", "replace") + b"\r\n\r\n" + body
