@@ -117,7 +117,9 @@ class Engine:
     # ── starting ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def load(self, snapshot: Snapshot) -> None:
-        """Begin with what a backend keeps."""
+        """Begin with what a backend keeps; forget what was loaded before."""
+        self.rooms.clear()
+        self._rooms_by_key.clear()
         for record in snapshot.rooms:
             self._add_room(record)
         for member in snapshot.members:
@@ -472,7 +474,7 @@ class Engine:
         room.present[user] = {state.id}
         effects.append(Changed(room.id))
         if room.may_announce(now, self.limits.crowd, self.limits.notices_per_second):
-            joined = m.UserJoined(room=room.name, user=user.name, users=len(room.present))
+            joined = m.UserJoined(room=room.name, user=user.name, users=len(room.present), role=user.role)
             effects.append(TellRoom(room.id, joined, but=state.id))
         return effects
 

@@ -1,0 +1,159 @@
+"""A room one is in: what a program does there."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+import trio
+
+from chatkit.client.message import Message, Pending
+from chatkit.client.state import RoomState
+from chatkit.client.streams import EntryStream, MessageStream
+from chatkit.errors import UsageError
+from chatkit.protocol import messages as m
+from chatkit.protocol.positions import Position
+
+if TYPE_CHECKING:
+    from chatkit.client.client import Client
+
+
+class Room:
+    """A handle on a room that the client has joined. Made by `Client.join` and `Client.create`."""
+
+    def __init__(self, client: Client, state: RoomState) -> None:
+        self.client = client
+        self.state = state
+        """What a frontend shows of the room; see `chatkit.client.state`."""
+        self._changed = trio.Event()
+        self._entries = EntryStream(self, state.position.seq)
+
+    def __repr__(self) -> str:
+        return f"<Room {self.name!r} at {self.state.position.seq}>"
+
+    @property
+    def name(self) -> str:
+        """What the room is called."""
+        return self.state.name
+
+    @property
+    def position(self) -> Position:
+        """How far the room's log has been received."""
+        return self.state.position
+
+    # ── talking ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def send(self, said: str | bytes, *, reply_to: int | None = None, op: str | None = None) -> Message:
+        """Say something, text or bytes; return once it is kept, with the message as everybody gets it.
+
+        ``reply_to`` is the seq of a message it answers. ``op``, up to 64 bytes, is drawn at random when not given; a
+        repeat with the same ``op`` and content is kept once. At most about 48 KiB of bytes or 64 KiB of text fit (the
+        server announces its limit).
+
+        Raises `RequestFailed` (``empty_message``, ``not_in_room``, ``op_conflict``, ``storage_unavailable``: kept or
+        not, repeat it with the same op), `Disconnected`. Cancelling waits no longer: it may be kept all the same.
+        """
+        text, binary = (said, None) if isinstance(said, str) else (None, bytes(said))
+        op = op or secrets.token_hex(12)
+        name, state = self.name, self.client.state
+        state.sending(name, Pending(op=op, text=text, binary=binary, reply_to=reply_to))
+        request = m.SendMessage(room=name, text=text, binary=binary, op=op, reply_to=reply_to)
+        try:
+            answer = await self.client.ask(request, lambda sent: state.sent(name, op, sent))
+        except BaseException:
+            state.not_sent(name, op)
+            raise
+        return Message(
+            room=name,
+            epoch=answer.reply.epoch,
+            seq=answer.reply.seq,
+            user=state.user,
+            text=text,
+            binary=binary,
+            op=op,
+            reply_to=reply_to,
+            timestamp=answer.timestamp,
+        )
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def messages(self, *, after: Position | int | None = None) -> MessageStream:
+        """Iterate over the messages, without a gap or a repeat, for as long as one is in the room.
+
+        Without ``after`` this is the room's own cursor: it begins with the history asked for at `Client.join`, and a
+        later call goes on where the last one stopped. With ``after`` it is an independent reader from behind that
+        position. However slow the reader, nothing is lost and memory stays bounded.
+
+        Iterating raises `Disconnected` when the link is gone for good, `RequestFailed` if missed messages cannot be
+        fetched. Cancelling loses nothing.
+        """
+        return MessageStream(self, self.entries(after=after))
+
+    def entries(self, *, after: Position | int | None = None) -> EntryStream:
+        """As `messages`, for every durable event of the room: messages, and a program's own events."""
+        if after is None:
+            return self._entries
+        if isinstance(after, Position):
+            if after.epoch != self.state.summary.epoch:
+                raise UsageError(f"that position is of another log than that of {self.name!r}")
+            after = after.seq
+        return EntryStream(self, after)
+
+    async def history(
+        self,
+        *,
+        before: int | None = None,
+        after: int | None = None,
+        around: int | None = None,
+        limit: int = 50,
+    ) -> m.HistoryPage:
+        """Fetch a page of the log: up to ``limit`` (1 to 1,000) entries before, after or around a seq; without
+        either, the newest. A page also ends at 256 KiB. Raises `RequestFailed`, `Disconnected`."""
+        request = m.History(room=self.name, before=before, after=after, around=around, limit=limit)
+        return await self.client.request(request)
+
+    async def past_messages(self, *, before: int | None = None, limit: int = 50) -> list[Message]:
+        """Fetch up to ``limit`` messages before a seq, or the newest; oldest first. Raises as `history`."""
+        page = await self.history(before=before, limit=limit)
+        found = (Message.of(entry, page.epoch) for entry in page.events)
+        return [message for message in found if message is not None]
+
+    async def users(self) -> list[m.UserInfo]:
+        """Fetch everybody who is present, by name. Raises `RequestFailed`, `Disconnected`."""
+        found: list[m.UserInfo] = []
+        more = True
+        last: str | None = None
+        while more:
+            page = await self.client.request(m.ListUsers(room=self.name, after=last))
+            found += page.users
+            more, last = page.more and bool(page.users), page.users[-1].user if page.users else None
+        self.client.state.listed_users(self.name, found)
+        return found
+
+    # ── the room itself ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def leave(self) -> None:
+        """Leave the room; iterators over it end. Raises `RequestFailed`, `Disconnected`."""
+        name = self.name
+        await self.client.ask(m.LeaveRoom(room=name), lambda _: self.client.forget(name))
+
+    async def delete(self) -> None:
+        """Delete the room and its history, for everybody. Raises `RequestFailed` (``forbidden``), `Disconnected`."""
+        await self.client.request(m.DeleteRoom(room=self.name))
+
+    # ── for the streams ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def changed(self) -> None:
+        """Wake whoever waits for the room to change."""
+        self._changed.set()
+        self._changed = trio.Event()
+
+    async def wait_change(self) -> None:
+        """Return at the room's next change. Raises `Disconnected` when the link is gone for good."""
+        self.client.check_alive()
+        await self._changed.wait()
+        self.client.check_alive()
+
+    def begin_at(self, seq: int) -> None:
+        """Let the room's own cursor begin behind a seq."""
+        self._entries.seq = seq

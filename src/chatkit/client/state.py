@@ -1,0 +1,253 @@
+"""What a frontend shows, as a pure reducer: replies and events in, rooms and messages out. No I/O, no clock, no Trio.
+
+The law: old state and the events since equal what a fresh login would fetch (but for how far back messages reach);
+and an own message is shown once, whether its reply or its event comes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import attrs
+from attrs import Factory, define, evolve
+
+from chatkit.client.message import Message, Pending
+from chatkit.client.window import Window, seq_of
+from chatkit.protocol import messages as m
+from chatkit.protocol.positions import Position, Step
+
+SUMMARY_FIELDS = tuple(attribute.name for attribute in attrs.fields(m.Summary))
+
+
+@define(eq=False)
+class RoomState:
+    """One room as it is shown."""
+
+    summary: m.Summary
+    window: Window
+    joined: bool = False
+    members: dict[str, m.UserInfo] = Factory(dict)
+    members_stale: bool = True
+    """Whether the list of members is known to be incomplete or out of date: fetch it before showing it."""
+    pending: dict[str, Pending] = Factory(dict)
+    """Own messages on their way, by op, in the order they were sent."""
+
+    @property
+    def name(self) -> str:
+        """What the room is called."""
+        return self.summary.room
+
+    @property
+    def users(self) -> int:
+        """How many people are present."""
+        return self.summary.users
+
+    @property
+    def position(self) -> Position:
+        """How far the log has been received."""
+        return self.window.track.position
+
+    def messages(self) -> list[Message]:
+        """Return the messages held, oldest first; own ones on their way stand in `pending`."""
+        epoch = self.summary.epoch
+        found = (Message.of(entry, epoch) for entry in self.window.entries)
+        return [message for message in found if message is not None]
+
+
+class ClientState:
+    """Everything a frontend shows of one session."""
+
+    def __init__(self, keep: int = 1000) -> None:
+        self.user = ""
+        self.role = ""
+        self.rooms: dict[str, RoomState] = {}
+        self.notices: list[str] = []
+        self._keep = keep
+
+    @property
+    def joined(self) -> list[RoomState]:
+        """The rooms the session is in, by name."""
+        return [self.rooms[name] for name in sorted(self.rooms) if self.rooms[name].joined]
+
+    # ── replies ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def logged_in(self, reply: m.LoggedIn) -> None:
+        """Take in who one is and which rooms one is in."""
+        self.user, self.role = reply.user, reply.role
+        inside = {summary.room for summary in reply.rooms}
+        for room in self.rooms.values():
+            room.joined = room.joined and room.name in inside
+        for summary in reply.rooms:
+            self._enter(summary)
+
+    def listed(self, rooms: Iterable[m.Summary]) -> None:
+        """Take in the complete list of rooms."""
+        known = {summary.room: summary for summary in rooms}
+        for name in [name for name, room in self.rooms.items() if name not in known and not room.joined]:
+            del self.rooms[name]
+        for summary in known.values():
+            self._summary(summary)
+
+    def entered(self, reply: m.Joined) -> RoomState:
+        """Take in the answer to a join."""
+        known = self.rooms.get(reply.room)
+        fresh = known is None or not known.joined
+        room = self._enter(_summary_of(reply))
+        if fresh:
+            start = seq_of(reply.events[0]) - 1 if reply.events else reply.head
+            room.window.reset(reply.epoch, start)
+        self.fetched(room, reply.events)
+        room.members = {member.user: member for member in reply.members}
+        room.members_stale = reply.members_more
+        return room
+
+    def created(self, reply: m.Summary) -> RoomState:
+        """Take in the answer to creating a room: one is in it."""
+        room = self._enter(_summary_of(reply))
+        room.members = {self.user: m.UserInfo(user=self.user, role=self.role)}
+        room.members_stale = False
+        return room
+
+    def left(self, name: str) -> None:
+        """One has left a room."""
+        room = self.rooms.get(name)
+        if room is None:
+            return
+        room.joined, room.members_stale = False, True
+        room.members.clear()
+        room.pending.clear()
+        if room.summary.private:
+            del self.rooms[name]
+
+    def listed_users(self, name: str, users: Iterable[m.UserInfo]) -> None:
+        """Take in the complete list of people in a room."""
+        room = self.rooms.get(name)
+        if room is not None:
+            room.members = {user.user: user for user in users}
+            room.members_stale = False
+
+    def renamed(self, name: str) -> None:
+        """One has a new name oneself."""
+        self._rename(self.user, name)
+        self.user = name
+
+    def fetched(self, room: RoomState, entries: Sequence[m.Entry]) -> None:
+        """Take in entries of history: those that follow the newest held, or come right before the oldest."""
+        older = [entry for entry in entries if seq_of(entry) < room.window.first]
+        room.window.prepend(older)
+        for entry in entries:
+            if seq_of(entry) == room.window.track.seq + 1:
+                self._take(room, entry)
+
+    # ── own messages ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def sending(self, name: str, pending: Pending) -> None:
+        """Show an own message that is on its way."""
+        room = self.rooms.get(name)
+        if room is not None:
+            room.pending[pending.op] = pending
+
+    def sent(self, name: str, op: str, reply: m.Sent) -> None:
+        """An own message is kept; it stays pending, confirmed, until it arrives as an event."""
+        room = self.rooms.get(name)
+        if room is None or op not in room.pending:
+            return
+        if reply.seq <= room.window.track.seq:
+            del room.pending[op]
+        else:
+            room.pending[op] = evolve(room.pending[op], seq=reply.seq)
+
+    def not_sent(self, name: str, op: str) -> None:
+        """An own message was refused, or nobody waits for it any more."""
+        room = self.rooms.get(name)
+        if room is not None:
+            room.pending.pop(op, None)
+
+    # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def apply(self, event: m.Event, timestamp: int) -> Step | None:
+        """Take in one event. For a durable one, say whether it was the next, known already, or came after a gap."""
+        match event:
+            case m.RoomUpdated() | m.RoomCreated():
+                self._summary(_summary_of(event))
+            case m.RoomDeleted(room=name):
+                self.left(name)
+                self.rooms.pop(name, None)
+            case m.UserJoined(room=name, user=user, users=users, role=role):
+                self._present(name, users)
+                self._member_joined(name, m.UserInfo(user=user, role=role or ""))
+            case m.UserLeft(room=name, user=user, users=users):
+                self._present(name, users)
+                self._member_left(name, user)
+            case m.UserRenamed(user=user, was=was):
+                self._rename(was, user)
+            case m.System(text=text):
+                self.notices = [*self.notices[-99:], text]
+            case _:
+                return self._durable(m.Entry(event=event, timestamp=timestamp))
+        return None
+
+    def _durable(self, entry: m.Entry) -> Step | None:
+        data = getattr(entry.event, "data", {})
+        name = getattr(entry.event, "room", None) or (data.get("room") if isinstance(data, dict) else None)
+        room = self.rooms.get(name) if isinstance(name, str) else None
+        if room is None or not room.joined or not seq_of(entry):
+            return None
+        return self._take(room, entry)
+
+    def _take(self, room: RoomState, entry: m.Entry) -> Step:
+        step = room.window.take(entry)
+        seq = room.window.track.seq
+        if seq > room.summary.head:
+            room.summary = evolve(room.summary, head=seq)
+        op = getattr(entry.event, "op", None)
+        if op is not None and getattr(entry.event, "user", None) == self.user:
+            room.pending.pop(op, None)
+        return step
+
+    # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _summary(self, summary: m.Summary) -> RoomState:
+        room = self.rooms.get(summary.room)
+        if room is None:
+            window = Window(summary.epoch, summary.head, self._keep)
+            room = self.rooms[summary.room] = RoomState(summary, window)
+        else:
+            room.summary = evolve(summary, head=max(summary.head, room.window.track.seq if room.joined else 0))
+        if room.joined and room.summary.users != len(room.members):
+            room.members_stale = True
+        return room
+
+    def _enter(self, summary: m.Summary) -> RoomState:
+        room = self._summary(summary)
+        if not room.joined:
+            room.joined = True
+            room.window.reset(summary.epoch, summary.head)
+        return room
+
+    def _present(self, name: str, users: int) -> None:
+        room = self.rooms.get(name)
+        if room is not None:
+            room.summary = evolve(room.summary, users=users)
+
+    def _member_joined(self, name: str, member: m.UserInfo) -> None:
+        room = self.rooms.get(name)
+        if room is not None and room.joined:
+            room.members[member.user] = member
+            room.members_stale = room.members_stale or room.users != len(room.members)
+
+    def _member_left(self, name: str, user: str) -> None:
+        room = self.rooms.get(name)
+        if room is not None and room.joined:
+            room.members.pop(user, None)
+            room.members_stale = room.members_stale or room.users != len(room.members)
+
+    def _rename(self, was: str, user: str) -> None:
+        for room in self.rooms.values():
+            info = room.members.pop(was, None)
+            if info is not None:
+                room.members[user] = evolve(info, user=user)
+
+
+def _summary_of(message: m.Summary) -> m.Summary:
+    return m.Summary(**{name: getattr(message, name) for name in SUMMARY_FIELDS})

@@ -1,0 +1,149 @@
+"""One room's fan-out: each event encoded once per wire format, the same bytes handed to every live session.
+
+Laws: nothing here waits. A session is attached *live* (it has been handed everything published) or *pulling* (its
+puller serves it from a position); a session whose link takes no more goes from live to pulling at the exact seq.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+from chatkit.backend.records import Row
+from chatkit.engine.state import Room
+from chatkit.protocol.messages import Event
+from chatkit.server.config import ServerConfig
+from chatkit.server.rendering import Renderer
+from chatkit.server.ring import Encoded, Ring
+from chatkit.transport.interface import WireFormat
+
+if TYPE_CHECKING:
+    from chatkit.server.session import Session
+
+Push: TypeAlias = Callable[[bytes], bool]
+
+
+class Audience:
+    """Sessions by wire format, each with its link's ``push``."""
+
+    def __init__(self) -> None:
+        self.by_format: dict[WireFormat, dict[Session, Push]] = {}
+
+    def add(self, session: Session) -> None:
+        """Let a session hear what is said here."""
+        self.by_format.setdefault(session.wire, {})[session] = session.connection.push
+
+    def discard(self, session: Session) -> None:
+        """Let it hear no more."""
+        listeners = self.by_format.get(session.wire)
+        if listeners is not None:
+            listeners.pop(session, None)
+
+    def __contains__(self, session: Session) -> bool:
+        return session in self.by_format.get(session.wire, ())
+
+    def __iter__(self) -> Iterator[Session]:
+        for listeners in self.by_format.values():
+            yield from listeners
+
+    def tell(self, event: Event, now: int, renderer: Renderer, but: int | None = None) -> None:
+        """Hand everybody an ephemeral event, encoded once per format."""
+        for wire, listeners in self.by_format.items():
+            if not listeners:
+                continue
+            frame = renderer.frame_event(event, now, wire)
+            for session, push in listeners.items():
+                if session.id != but and not push(frame):
+                    session.hold(event, frame)
+
+
+class Channel:
+    """The live side of one room."""
+
+    def __init__(self, room: Room, config: ServerConfig, renderer: Renderer) -> None:
+        self.room = room
+        self.published = room.head
+        self.attached = Audience()
+        self._live = Audience()
+        self._renderer = renderer
+        self._blob_bytes = config.blob_bytes
+        self._ring = Ring(config.ring_events, config.ring_bytes)
+
+    def attach(self, session: Session, after: int | None) -> bool:
+        """Add a session; say whether it is live. ``after`` None means from the head."""
+        self.attached.add(session)
+        if after is None or after >= self.published:
+            self._live.add(session)
+            return True
+        self._live.discard(session)
+        return False
+
+    def detach(self, session: Session) -> None:
+        """Remove a session; it is handed nothing more."""
+        self.attached.discard(session)
+        self._live.discard(session)
+
+    def publish(self, rows: Sequence[Row]) -> None:
+        """Hand the next committed rows to every live session."""
+        encoded = [Encoded(row) for row in rows]
+        self._ring.extend(encoded)
+        behind: list[tuple[Session, int]] = []
+        for wire, listeners in self._live.by_format.items():
+            if listeners:
+                behind += self._fan_out(encoded, wire, listeners)
+        self.published = self.room.head = rows[-1].seq
+        for session, seq in behind:
+            session.fall_behind(self, seq)
+
+    def _fan_out(
+        self, encoded: list[Encoded], wire: WireFormat, listeners: dict[Session, Push]
+    ) -> list[tuple[Session, int]]:
+        behind: list[tuple[Session, int]] = []
+        before = encoded[0].row.seq - 1
+        for blob, last in self._blobs(encoded, wire):
+            full = [session for session, push in listeners.items() if not push(blob)]
+            for session in full:
+                del listeners[session]
+                behind.append((session, before))
+            before = last
+        return behind
+
+    def _blobs(self, encoded: list[Encoded], wire: WireFormat) -> Iterator[tuple[bytes, int]]:
+        parts: list[bytes] = []
+        size = 0
+        last = 0
+        for one in encoded:
+            frame = one.frame(wire, self._frame)
+            if parts and size + len(frame) > self._blob_bytes:
+                yield b"".join(parts), last
+                parts, size = [], 0
+            parts.append(frame)
+            size += len(frame)
+            last = one.row.seq
+        yield b"".join(parts) if len(parts) > 1 else parts[0], last
+
+    def recent(self, after: int, wire: WireFormat, most: int) -> tuple[bytes, int] | None:
+        """Return the encoded events behind ``after`` as far as ``most`` bytes go (at least one), and the seq they
+        reach; None if they are no longer at hand."""
+        held = self._ring.after(after)
+        return None if held is None else self._join(held, wire, most)
+
+    def render(self, rows: Sequence[Row], wire: WireFormat) -> tuple[bytes, int]:
+        """Return rows from the log, as far as they are published, and the seq they reach. Without rows that is the
+        head: there is nothing to be had before it."""
+        blob, last = self._join([Encoded(row) for row in rows if row.seq <= self.published], wire, self._blob_bytes)
+        return blob, last or self.published
+
+    def _join(self, encoded: list[Encoded], wire: WireFormat, most: int) -> tuple[bytes, int]:
+        parts: list[bytes] = []
+        size = last = 0
+        for one in encoded:
+            parts.append(one.frame(wire, self._frame))
+            last = one.row.seq
+            size += len(parts[-1])
+            if size >= most:
+                break
+        return b"".join(parts), last
+
+    def _frame(self, row: Row, wire: WireFormat) -> bytes:
+        return self._renderer.frame_row(row, self.room.name, wire)

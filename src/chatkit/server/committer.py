@@ -1,0 +1,132 @@
+"""Group commit: what sessions propose gathers, is committed as one batch, and is answered in one sweep.
+
+Laws: `submit` never waits; changes are committed in the order they were submitted; every submitted change is
+resolved exactly once, with an outcome or with the error that left it unknown.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterable
+
+import trio
+
+from chatkit.backend.interface import Backend
+from chatkit.backend.records import Change, Outcome
+from chatkit.errors import StorageUnavailable
+from chatkit.server.config import ServerConfig
+
+log = logging.getLogger("chatkit.server.commit")
+
+
+class Ticket(ABC):
+    """One submitted change and who waits for it."""
+
+    __slots__ = ("change", "size")
+
+    def __init__(self, change: Change, size: int) -> None:
+        self.change = change
+        self.size = size
+
+    @abstractmethod
+    def resolve(self, outcome: Outcome | StorageUnavailable) -> None:
+        """Take the outcome; must not raise."""
+
+    def finish(self) -> None:
+        """Called once the whole batch is resolved, for work that is done once for several tickets."""
+        return
+
+
+class Waiting(Ticket):
+    """A ticket for a task that awaits the outcome."""
+
+    __slots__ = ("_done", "_outcome")
+
+    def __init__(self, change: Change, size: int = 0) -> None:
+        super().__init__(change, size)
+        self._done = trio.Event()
+        self._outcome: Outcome | StorageUnavailable | None = None
+
+    def resolve(self, outcome: Outcome | StorageUnavailable) -> None:
+        self._outcome = outcome
+        self._done.set()
+
+    async def outcome(self) -> Outcome:
+        """Wait for the outcome. Raises `StorageUnavailable`. Cancelling waits no longer; the change stands."""
+        await self._done.wait()
+        if isinstance(self._outcome, StorageUnavailable) or self._outcome is None:
+            raise StorageUnavailable("the outcome of this change is unknown") from self._outcome
+        return self._outcome
+
+
+class Committer:
+    """The one task that commits."""
+
+    def __init__(self, backend: Backend, config: ServerConfig) -> None:
+        self._backend = backend
+        self._config = config
+        self._queue: deque[Ticket] = deque()
+        self._bytes = 0
+        self._arrived = trio.Event()
+        self._capacity = trio.Event()
+        self._idle = trio.Event()
+        self._idle.set()
+
+    def submit(self, ticket: Ticket) -> None:
+        """Queue a change for the next commit."""
+        self._queue.append(ticket)
+        self._bytes += ticket.size
+        self._idle = trio.Event() if self._idle.is_set() else self._idle
+        self._arrived.set()
+
+    async def commit(self, change: Change) -> Outcome:
+        """Submit a change and wait for its outcome. Raises `StorageUnavailable`."""
+        ticket = Waiting(change)
+        self.submit(ticket)
+        return await ticket.outcome()
+
+    @property
+    def full(self) -> bool:
+        """Whether more waits than may; whoever submits more should `wait_capacity` first."""
+        return self._bytes >= self._config.in_flight_total_bytes
+
+    async def wait_capacity(self) -> None:
+        """Return once less waits than may."""
+        while self.full:
+            await self._capacity.wait()
+
+    async def wait_idle(self) -> None:
+        """Return once nothing is waiting or under way."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Commit whatever is submitted, until cancelled."""
+        while True:
+            if self._queue:
+                await trio.sleep(self._config.commit_gather)
+            else:
+                self._idle.set()
+                self._arrived = trio.Event()
+                await self._arrived.wait()
+            await self._commit_some()
+
+    async def _commit_some(self) -> None:
+        tickets = [self._queue.popleft() for _ in range(min(len(self._queue), self._config.commit_changes))]
+        try:
+            outcomes: Iterable[Outcome | StorageUnavailable] = await self._backend.commit([t.change for t in tickets])
+        except StorageUnavailable as error:
+            log.error("a commit of %d changes failed, their outcome is unknown: %s", len(tickets), error)
+            outcomes = [error] * len(tickets)
+        except Exception as error:
+            log.exception("the backend broke its contract in a commit of %d changes", len(tickets))
+            outcomes = [StorageUnavailable(str(error))] * len(tickets)
+        for ticket, outcome in zip(tickets, outcomes, strict=True):
+            self._bytes -= ticket.size
+            ticket.resolve(outcome)
+        for ticket in tickets:
+            ticket.finish()
+        if not self.full:
+            self._capacity.set()
+            self._capacity = trio.Event()

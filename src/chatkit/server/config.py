@@ -1,0 +1,81 @@
+"""Every limit of a server, with its reason. Times are in seconds, sizes in bytes."""
+
+from __future__ import annotations
+
+import math
+import ssl
+
+import attrs
+from attrs import field, frozen
+
+from chatkit.engine.engine import EngineLimits
+from chatkit.errors import UsageError
+from chatkit.transport.interface import TransportOptions
+
+
+@frozen(kw_only=True)
+class ServerConfig:
+    """How a server behaves. The defaults suit a public server of a few thousand people."""
+
+    # Who may do what
+    engine: EngineLimits = field(factory=EngineLimits)
+    rate_limits: bool = True
+    """Whether messages and bytes per session are limited; a load test turns this off."""
+
+    # One message
+    max_message_bytes: int = 65_536
+    """The whole envelope of a request. A longer one ends the link with 1009."""
+    page_bytes: int = 262_144
+    """A page of history ends here, so that one request cannot make the server build megabytes."""
+
+    # One session
+    in_flight_messages: int = 256
+    """Requests a session may have waiting for their commit; then its reader waits, which is its backpressure."""
+    in_flight_bytes: int = 1_048_576
+    login_timeout: float = 60.0
+    """A link that is not logged in by then is closed with 4401; long enough to type JSON by hand."""
+    garbage: int = 20
+    """As many requests in a row that do not parse close the link with 4400."""
+    heartbeat: float = 25.0
+    """A link that has been silent this long is pinged …"""
+    heartbeat_grace: float = 8.0
+    """… and is dead if nothing arrives within this."""
+
+    # All sessions
+    in_flight_total_bytes: int = 67_108_864
+    """Requests of all sessions waiting for their commit."""
+    commit_changes: int = 4096
+    """Changes in one transaction; bounds how long the others wait for it."""
+    commit_gather: float = 0.001
+    """How long changes gather when commits come back to back: fewer, larger commits and writes."""
+    list_interval: float = 0.05
+    """A room's line in everybody's list is sent at most this often."""
+
+    # One room
+    ring_events: int = 256
+    """Recent events kept encoded, for those who are a little behind."""
+    ring_bytes: int = 262_144
+    blob_bytes: int = 262_144
+    """Events of one commit are joined into writes of at most this."""
+    pull_bytes: int = 65_536
+    """A session that is behind is served in portions of this."""
+
+    # Links
+    transport: TransportOptions = field(factory=TransportOptions)
+    ssl_context: ssl.SSLContext | None = None
+    """For ``wss://`` and ``tls://`` addresses."""
+
+    # The end
+    stop_timeout: float = 10.0
+    """How long a graceful stop may take before what is left is cut off."""
+
+    def __attrs_post_init__(self) -> None:
+        for attribute in attrs.fields(type(self)):
+            value = getattr(self, attribute.name)
+            if isinstance(value, int | float) and not isinstance(value, bool) and not 0 < value < math.inf:
+                raise UsageError(f"ServerConfig.{attribute.name} must be more than 0, not {value!r}")
+
+    @property
+    def transport_options(self) -> TransportOptions:
+        """Return the transport's options with what this configuration decides for it."""
+        return attrs.evolve(self.transport, max_message_bytes=self.max_message_bytes, ssl_context=self.ssl_context)

@@ -1,0 +1,231 @@
+"""Where the parts meet: the engine, the rooms' channels, the sessions and the feed of what was committed.
+
+Laws: everything here is synchronous but for waiting; an effect of the engine is carried out at once and in order; a
+batch of the feed is published row by row in its order, and cut after every fact that changes who may read.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from typing import assert_never
+
+import trio
+
+from chatkit.backend.interface import Backend
+from chatkit.backend.records import Applied, Batch, Change, Outcome, Row
+from chatkit.engine import (
+    Attach,
+    Changed,
+    CloseSession,
+    Detach,
+    Effect,
+    Engine,
+    Tell,
+    TellEveryone,
+    TellRoom,
+)
+from chatkit.protocol.codes import may_reconnect
+from chatkit.protocol.messages import RoomUpdated
+from chatkit.server.channel import Audience, Channel
+from chatkit.server.committer import Committer
+from chatkit.server.config import ServerConfig
+from chatkit.server.rendering import Renderer
+from chatkit.server.session import Session
+
+log = logging.getLogger("chatkit.server")
+
+
+def system_time() -> int:
+    """Return the time of day in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+class Core:
+    """One server's state, and what moves it. ``now_ms`` and ``secret`` supply the time that goes into the log, in
+    milliseconds since 1970, and randomness: that many bytes as text."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        config: ServerConfig,
+        renderer: Renderer,
+        *,
+        now_ms: Callable[[], int] = system_time,
+        secret: Callable[[int], str] = secrets.token_hex,
+    ) -> None:
+        self.now_ms = now_ms
+        self.backend = backend
+        self.config = config
+        self.renderer = renderer
+        self.engine = Engine(new_id=lambda: secret(8), new_token=lambda: secret(24), limits=config.engine)
+        self.committer = Committer(backend, config)
+        self.channels: dict[str, Channel] = {}
+        self.sessions: dict[int, Session] = {}
+        self.everyone = Audience()
+        self.position = 0
+        self._waiting: list[tuple[int, int, trio.Event]] = []
+        self._changed: set[str] = set()
+        self._list_due = trio.Event()
+
+    async def load(self) -> None:
+        """Take in what the backend keeps, and create the default rooms it lacks. Raises `StorageError`."""
+        snapshot = await self.backend.directory.snapshot()
+        self.engine.load(snapshot)
+        missing = self.engine.missing_rooms(self.now_ms())
+        if missing:
+            await self.backend.commit(missing)
+            snapshot = await self.backend.directory.snapshot()
+            self.engine.load(snapshot)
+        self.position = snapshot.position
+
+    # ── the feed ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def follow(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Publish everything that is committed, until cancelled."""
+        async with self.backend.log.tail(self.position) as feed:
+            task_status.started()
+            async for batch in feed:
+                self.take(batch)
+
+    def take(self, batch: Batch) -> None:
+        """Publish one committed batch."""
+        rows: dict[str, list[Row]] = {}
+        for item in batch.items:
+            if isinstance(item, Row):
+                rows.setdefault(item.room_id, []).append(item)
+            else:
+                self._publish(rows)
+                self.carry_out(self.engine.apply(item, trio.current_time()))
+        self._publish(rows)
+        self.position = batch.position
+        while self._waiting and self._waiting[0][0] <= self.position:
+            heapq.heappop(self._waiting)[2].set()
+
+    def _publish(self, rows: dict[str, list[Row]]) -> None:
+        for room_id, added in rows.items():
+            channel = self.channels.get(room_id)
+            if channel is not None:
+                channel.publish(added)
+        rows.clear()
+
+    async def commit(self, change: Change) -> Outcome:
+        """Commit one change and return once the engine has it too. Raises `StorageUnavailable`."""
+        outcome = await self.committer.commit(change)
+        if isinstance(outcome, Applied):
+            await self.reached(outcome.position)
+        return outcome
+
+    async def reached(self, position: int) -> None:
+        """Return once the feed has been taken in up to a position."""
+        if self.position < position:
+            event = trio.Event()
+            heapq.heappush(self._waiting, (position, id(event), event))
+            await event.wait()
+
+    # ── effects ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def carry_out(self, effects: Iterable[Effect]) -> None:
+        """Do what the engine decided, in order."""
+        for effect in effects:
+            match effect:
+                case Tell(session_id, event):
+                    session = self.sessions.get(session_id)
+                    if session is not None:
+                        session.tell(event)
+                case TellRoom(room_id, event, but):
+                    channel = self.channels.get(room_id)
+                    if channel is not None:
+                        channel.attached.tell(event, self.now_ms(), self.renderer, but)
+                case TellEveryone(event, but):
+                    self.everyone.tell(event, self.now_ms(), self.renderer, but)
+                case Attach(session_id, room_id, after, announce_caught_up):
+                    self.attach(session_id, room_id, after, announce_caught_up=announce_caught_up)
+                case Detach(session_id, room_id):
+                    self._detach(session_id, room_id)
+                case Changed(room_id):
+                    self._changed.add(room_id)
+                    self._list_due.set()
+                case CloseSession(session_id, code, reason):
+                    session = self.sessions.get(session_id)
+                    if session is not None:
+                        self.end_session(session)
+                        session.end(code, reason, reconnect=may_reconnect(code))
+                case _:
+                    assert_never(effect)
+
+    def attach(self, session_id: int, room_id: str, after: int | None, *, announce_caught_up: bool = False) -> None:
+        """Let a session receive a room, from behind ``after`` or from the head."""
+        session, channel = self.sessions.get(session_id), self._channel(room_id)
+        if session is None or channel is None:
+            return
+        live = channel.attach(session, after)
+        if not live:
+            session.pull(channel, after or 0, announce_caught_up=announce_caught_up)
+        elif announce_caught_up:
+            session.caught_up(channel)
+
+    def _channel(self, room_id: str) -> Channel | None:
+        channel = self.channels.get(room_id)
+        if channel is None and room_id in self.engine.rooms:
+            channel = self.channels[room_id] = Channel(self.engine.rooms[room_id], self.config, self.renderer)
+        return channel
+
+    def _detach(self, session_id: int, room_id: str) -> None:
+        session, channel = self.sessions.get(session_id), self.channels.get(room_id)
+        if session is not None and channel is not None:
+            channel.detach(session)
+            session.forget(channel)
+        if room_id not in self.engine.rooms:
+            self.channels.pop(room_id, None)
+
+    # ── sessions ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def open_session(self, session: Session) -> None:
+        """A link has completed its handshake."""
+        self.sessions[session.id] = session
+        self.engine.open_session(session.id)
+
+    def logged_in(self, session: Session) -> None:
+        """From now on the session hears what is told to everyone."""
+        self.everyone.add(session)
+
+    def end_session(self, session: Session) -> None:
+        """A session is over: take it out everywhere and tell the others. A second call does nothing."""
+        if self.sessions.get(session.id) is not session:
+            return
+        self.everyone.discard(session)
+        effects = self.engine.close_session(session.id, trio.current_time())
+        self.carry_out(effect for effect in effects if isinstance(effect, Detach))
+        del self.sessions[session.id]
+        self.carry_out(effect for effect in effects if not isinstance(effect, Detach))
+
+    # ── the list of rooms ────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def keep_lists(self) -> None:
+        """Send changed rooms to everybody's list, coalesced, until cancelled."""
+        while True:
+            await self._list_due.wait()
+            self._list_due = trio.Event()
+            changed, self._changed = self._changed, set()
+            for room_id in changed:
+                self._tell_changed(room_id)
+            await trio.sleep(self._pause())
+
+    def _tell_changed(self, room_id: str) -> None:
+        room = self.engine.rooms.get(room_id)
+        if room is None:
+            return
+        updated = RoomUpdated(**room.glance())
+        audience = self.everyone
+        if room.record.private:
+            channel = self.channels.get(room_id)
+            audience = channel.attached if channel else Audience()
+        audience.tell(updated, self.now_ms(), self.renderer)
+
+    def _pause(self) -> float:
+        """Grow with the audience, so that a join storm costs everybody's list a bounded share of the time."""
+        return self.config.list_interval * max(1.0, len(self.sessions) / 200)

@@ -1,0 +1,268 @@
+"""Serving one session's requests, in the order they arrive.
+
+Something said is handed to the committer without waiting, so that a sender may have many under way; every other
+request first waits until those are answered, and is then served alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, assert_never
+
+import trio
+
+from chatkit.backend.records import Appended, Outcome, Page
+from chatkit.engine import Joining, Proposal, Reading, Refusal, Reply
+from chatkit.errors import ProtocolError, RequestFailed, StorageUnavailable
+from chatkit.protocol import messages as m
+from chatkit.protocol.codec import Ref
+from chatkit.protocol.codes import ErrorCode
+from chatkit.server.committer import Ticket
+from chatkit.server.core import Core
+from chatkit.server.extension import Extensions
+from chatkit.server.replies import Slot
+from chatkit.server.session import Session
+
+log = logging.getLogger("chatkit.server")
+UNKNOWN_OUTCOME = "the message may or may not be kept: repeat it with the same op"
+
+
+class Requests:
+    """Reads and serves one session's requests until its link ends."""
+
+    def __init__(self, session: Session, core: Core, extensions: Extensions) -> None:
+        self._session = session
+        self._core = core
+        self._engine = core.engine
+        self._extensions = extensions
+        self._garbage = 0
+        self._login_scope = trio.CancelScope()
+
+    async def run(self) -> None:
+        """Serve until the link ends. Raises `Disconnected`."""
+        session = self._session
+        self._login_scope.deadline = trio.current_time() + self._core.config.login_timeout
+        with self._login_scope:
+            await self._serve_all()
+        session.end(4401, "not logged in in time", reconnect=True)
+
+    async def _serve_all(self) -> None:
+        session = self._session
+        receive, decode = session.connection.receive, session.codec.decode_request
+        while session.closing is None:
+            try:
+                raw = await receive()
+                envelope = decode(raw)
+            except ProtocolError as error:
+                self._refuse_garbage(error)
+                continue
+            self._garbage = 0
+            await self._serve(envelope.request, envelope.ref, len(raw))
+
+    def _refuse_garbage(self, error: ProtocolError) -> None:
+        session = self._session
+        log.warning("%r protocol error: %s", session, error)
+        self._answer(session.failure(error.code, error.message, error.ref), error.ref)
+        if error.code != ErrorCode.UNKNOWN_ACTION:
+            self._garbage += 1
+        if self._garbage >= self._core.config.garbage:
+            session.end(4400, "sent garbage", reconnect=True)
+
+    async def _serve(self, request: m.Request[Any], ref: Ref, size: int) -> None:
+        try:
+            if self._extensions.hooks:
+                request = await self._extensions.amend(request, self._session.id, self._core)
+            if isinstance(request, m.SendMessage):
+                await self._say(request, ref, size)
+            else:
+                await self._settle()
+                await self._serve_alone(request, ref)
+        except RequestFailed as error:
+            self._answer(self._session.failure(error.code, error.message, ref, error.retry_after), ref)
+        except ProtocolError as error:
+            self._answer(self._session.failure(error.code, error.message, ref), ref)
+        except StorageUnavailable:
+            code = ErrorCode.STORAGE_UNAVAILABLE
+            self._answer(self._session.failure(code, "the store cannot be reached right now", ref), ref)
+
+    def _answer(self, blob: bytes, ref: Ref) -> None:
+        slot = self._session.replies.reserve(ref)
+        slot.blob = blob
+        self._session.flush_replies()
+
+    # ── saying something ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _say(self, request: m.SendMessage, ref: Ref, size: int) -> None:
+        session = self._session
+        decision = self._engine.handle(session.id, request, self._core.now_ms())
+        if isinstance(decision, Refusal):
+            self._answer(session.failure(decision.code, decision.message, ref, decision.retry_after), ref)
+            return
+        if not isinstance(decision, Proposal):
+            raise AssertionError(f"a message was decided by {decision!r}")
+        session.in_flight_bytes += size
+        slot = session.replies.reserve(ref)
+        self._core.committer.submit(_Saying(decision, size, session, slot, request, self._core))
+        if self._too_much_in_flight() or self._core.committer.full:
+            await self._wait_capacity()
+
+    def _too_much_in_flight(self) -> bool:
+        session, config = self._session, self._core.config
+        return len(session.replies) >= config.in_flight_messages or session.in_flight_bytes >= config.in_flight_bytes
+
+    async def _wait_capacity(self) -> None:
+        while self._too_much_in_flight():
+            await self._session.settled.wait()
+        await self._core.committer.wait_capacity()
+
+    async def _settle(self) -> None:
+        while len(self._session.replies):
+            await self._session.settled.wait()
+
+    # ── everything else ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _serve_alone(self, request: m.Request[Any], ref: Ref) -> None:
+        session = self._session
+        if self._extensions.serves(request):
+            self._answer(session.success(await self._extensions.serve(request, session.id, self._core), ref), ref)
+            return
+        decision = self._engine.handle(session.id, request, self._core.now_ms())
+        match decision:
+            case Refusal():
+                self._refuse(request, decision, ref)
+            case Reply():
+                self._reply(request, decision, ref)
+            case Proposal(change):
+                outcome = await self._core.commit(change)
+                self._conclude(request, outcome, ref)
+            case Joining():
+                await self._join(decision, ref)
+            case Reading():
+                self._answer(session.success(await self._read(decision), ref), ref)
+            case _:
+                assert_never(decision)
+        await self._make_way()
+
+    async def _make_way(self) -> None:
+        """Do not answer a client faster than it reads: it would be the server's memory that fills."""
+        if self._session.connection.waiting_bytes > self._core.config.transport.outlet_bytes:
+            await self._session.connection.wait_drained()
+
+    def _refuse(self, request: m.Request[Any], refusal: Refusal, ref: Ref) -> None:
+        session = self._session
+        if isinstance(request, m.Login):
+            log.warning("%r login refused for %.64r: %s (%s)", session, request.user, refusal.message, refusal.code)
+        self._answer(session.failure(refusal.code, refusal.message, ref, refusal.retry_after), ref)
+
+    def _reply(self, request: m.Request[Any], reply: Reply, ref: Ref) -> None:
+        self._answer(self._session.success(reply.reply, ref), ref)
+        self._core.carry_out(reply.effects)
+        if isinstance(request, m.Login):
+            self._login_scope.deadline = float("inf")
+            self._core.logged_in(self._session)
+            log.info("%r logged in", self._session)
+
+    def _conclude(self, request: m.Request[Any], outcome: Outcome, ref: Ref) -> None:
+        result = self._engine.conclude(self._session.id, request, outcome, trio.current_time())
+        if isinstance(result, Refusal):
+            self._refuse(request, result, ref)
+        else:
+            self._reply(request, result, ref)
+
+    async def _join(self, joining: Joining, ref: Ref) -> None:
+        session, core = self._session, self._core
+        room = self._engine.rooms[joining.room_id]
+        page = await self._page_for(joining, room.head)
+        inside = room.id in self._engine.sessions[session.id].rooms
+        effects = self._engine.join(session.id, joining.room_id, trio.current_time())
+        if isinstance(effects, Refusal):
+            self._answer(session.failure(effects.code, effects.message, ref), ref)
+            return
+        entries = tuple(core.renderer.entry(row, room.name) for row in page.rows) if page else ()
+        reached = page.rows[-1].seq if page and page.rows else joining.after
+        more_after = reached is not None and reached < room.head
+        most = self._engine.limits.joined_members
+        reply = m.Joined(
+            **room.glance(),
+            members=room.some_present(most),
+            members_more=len(room.present) > most,
+            events=entries,
+            more_after=more_after,
+        )
+        self._answer(session.success(reply, ref), ref)
+        if not inside or joining.after is not None:
+            core.attach(session.id, room.id, reached, announce_caught_up=more_after)
+        core.carry_out(effects)
+
+    async def _page_for(self, joining: Joining, head: int) -> Page | None:
+        read, most = self._core.backend.log.read, self._core.config.page_bytes
+        try:
+            if joining.after is not None:
+                return await read(joining.room_id, after=joining.after, limit=500, max_bytes=most)
+            if joining.last:
+                return await read(joining.room_id, before=head + 1, limit=joining.last, max_bytes=most)
+        except KeyError:
+            raise ProtocolError("the room has been deleted meanwhile", code=ErrorCode.NO_SUCH_ROOM) from None
+        return None
+
+    async def _read(self, reading: Reading) -> m.HistoryPage:
+        room = self._engine.rooms[reading.room_id]
+        try:
+            page = await self._pages(reading, room.head)
+        except KeyError:
+            raise ProtocolError("the room has been deleted meanwhile", code=ErrorCode.NO_SUCH_ROOM) from None
+        rows = [row for row in page.rows if row.seq <= max(room.head, page.head)]
+        lowest = rows[0].seq if rows else (reading.after or 0) + 1
+        highest = rows[-1].seq if rows else reading.after or page.head
+        return m.HistoryPage(
+            epoch=room.record.epoch,
+            events=tuple(self._core.renderer.entry(row, room.name) for row in rows),
+            more_before=lowest > page.first and page.head >= page.first,
+            more_after=highest < page.head,
+        )
+
+    async def _pages(self, reading: Reading, head: int) -> Page:
+        read, most, room_id = self._core.backend.log.read, self._core.config.page_bytes, reading.room_id
+        if reading.around is None:
+            if reading.after is not None:
+                return await read(room_id, after=reading.after, limit=reading.limit, max_bytes=most)
+            before = head + 1 if reading.before is None else reading.before
+            return await read(room_id, before=before, limit=reading.limit, max_bytes=most)
+        earlier = await read(room_id, before=reading.around + 1, limit=reading.limit // 2 + 1, max_bytes=most // 2)
+        rest = reading.limit - len(earlier.rows)
+        if rest <= 0:
+            return earlier
+        later = await read(room_id, after=reading.around, limit=rest, max_bytes=most // 2)
+        return Page(rows=earlier.rows + later.rows, first=later.first, head=later.head)
+
+
+class _Saying(Ticket):
+    """A message on its way into the log, and the place of its reply."""
+
+    __slots__ = ("_core", "_request", "_session", "_slot")
+
+    def __init__(
+        self, proposal: Proposal, size: int, session: Session, slot: Slot, request: m.SendMessage, core: Core
+    ) -> None:
+        super().__init__(proposal.change, size)
+        self._session = session
+        self._slot = slot
+        self._request = request
+        self._core = core
+
+    def resolve(self, outcome: Outcome | StorageUnavailable) -> None:
+        session, ref = self._session, self._slot.ref
+        session.in_flight_bytes -= self.size
+        if isinstance(outcome, StorageUnavailable):
+            self._slot.blob = session.failure(ErrorCode.STORAGE_UNAVAILABLE, UNKNOWN_OUTCOME, ref)
+            return
+        result = self._core.engine.conclude(session.id, self._request, outcome, trio.current_time())
+        if isinstance(result, Refusal):
+            self._slot.blob = session.failure(result.code, result.message, ref)
+        else:
+            # The reply carries the message's own time, so that its sender knows it as everybody else does.
+            kept_at = outcome.row.time if isinstance(outcome, Appended) else None
+            self._slot.blob = session.success(result.reply, ref, kept_at)
+
+    def finish(self) -> None:
+        self._session.flush_replies()

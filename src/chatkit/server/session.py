@@ -1,0 +1,166 @@
+"""One link's place in the server: what is sent to it, and how it catches up when it cannot keep pace."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from chatkit.errors import Disconnected, StorageUnavailable
+from chatkit.protocol.codec import Ref
+from chatkit.protocol.messages import CaughtUp, Event
+from chatkit.server.replies import ReplyQueue
+from chatkit.transport.interface import Connection
+
+if TYPE_CHECKING:
+    from chatkit.server.channel import Channel
+    from chatkit.server.core import Core
+
+MOST_HELD = 1024
+"""Ephemeral events kept for a session that is behind, the latest per key; more are dropped."""
+
+
+class Pull:
+    """Where a session stands in a room it is being served from."""
+
+    __slots__ = ("after", "announce")
+
+    def __init__(self, after: int, announce: bool) -> None:
+        self.after = after
+        self.announce = announce
+
+
+class Session:
+    """A connected client, logged in or about to."""
+
+    def __init__(self, number: int, connection: Connection, core: Core, nursery: trio.Nursery) -> None:
+        self.id = number
+        self.connection = connection
+        self.wire = connection.format
+        self.codec = core.renderer.codecs[connection.format.encoding]
+        self.replies = ReplyQueue()
+        self.in_flight_bytes = 0
+        self.since = core.now_ms()
+        self.closing: tuple[int, str, bool] | None = None
+        self.settled = trio.Event()
+        self._core = core
+        self._nursery = nursery
+        self._pulls: dict[Channel, Pull] = {}
+        self._held: dict[tuple[str, ...], bytes] = {}
+        self._pulling = False
+
+    def __repr__(self) -> str:
+        user = self._core.engine.user_of(self.id)
+        return f"[{self.id} {self.connection.peer}{' ' + user.name if user else ''}]"
+
+    # ── sending ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def tell(self, event: Event) -> None:
+        """Send an event to this session alone."""
+        self.connection.push_anyway(self._core.renderer.frame_event(event, self._core.now_ms(), self.wire))
+
+    def success(self, reply: Any, ref: Ref, timestamp: int | None = None) -> bytes:
+        """Return a framed success."""
+        at = self._core.now_ms() if timestamp is None else timestamp
+        return self.wire.frame(self.codec.encode_success(reply, ref, at))
+
+    def failure(self, code: str, message: str, ref: Ref, retry_after: float | None = None) -> bytes:
+        """Return a framed error."""
+        return self.wire.frame(
+            self.codec.encode_failure(code, message, ref, self._core.now_ms(), retry_after=retry_after)
+        )
+
+    def flush_replies(self) -> None:
+        """Send the replies whose turn has come."""
+        blob = self.replies.ready()
+        if blob:
+            self.connection.push_anyway(blob)
+            self.settled.set()
+            self.settled = trio.Event()
+
+    def hold(self, event: Event, frame: bytes) -> None:
+        """Keep an ephemeral event for when the link takes bytes again; a later one of the same kind replaces it."""
+        key = (event.action, str(getattr(event, "room", "")), str(getattr(event, "user", "")))
+        if key in self._held or len(self._held) < MOST_HELD:
+            self._held[key] = frame
+        self._start_pulling()
+
+    # ── catching up ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def fall_behind(self, channel: Channel, after: int) -> None:
+        """The link is full: serve this room from a position, when there is space again."""
+        self.pull(channel, after)
+
+    def pull(self, channel: Channel, after: int, *, announce_caught_up: bool = False) -> None:
+        """Serve a room from behind ``after`` until its head, then live."""
+        self._pulls[channel] = Pull(after, announce_caught_up)
+        self._start_pulling()
+
+    def forget(self, channel: Channel) -> None:
+        """Serve nothing more of a room."""
+        self._pulls.pop(channel, None)
+
+    def caught_up(self, channel: Channel) -> None:
+        """Say that what follows in this room is live."""
+        self.tell(CaughtUp(room=channel.room.name, seq=channel.published))
+
+    def _start_pulling(self) -> None:
+        if not self._pulling:
+            self._pulling = True
+            self._nursery.start_soon(self._pull_all, name=f"pull {self.id}")
+
+    async def _pull_all(self) -> None:
+        try:
+            while self._pulls or self._held:
+                await self.connection.wait_drained()
+                self._release_held()
+                for channel in list(self._pulls):
+                    await self._pull_some(channel)
+        except Disconnected:
+            return
+        except StorageUnavailable as error:
+            self.end(1011, str(error), reconnect=True)
+        finally:
+            self._pulling = False
+
+    def _release_held(self) -> None:
+        held, self._held = self._held, {}
+        if held:
+            self.connection.push_anyway(b"".join(held.values()))
+
+    async def _pull_some(self, channel: Channel) -> None:
+        pull = self._pulls.get(channel)
+        if pull is None:
+            return
+        blob, last = await self._next(channel, pull.after)
+        if self._pulls.get(channel) is not pull:
+            return
+        if blob:
+            self.connection.push_anyway(blob)
+        pull.after = last
+        if pull.after >= channel.published:
+            del self._pulls[channel]
+            channel.attach(self, None)
+            if pull.announce:
+                self.caught_up(channel)
+
+    async def _next(self, channel: Channel, after: int) -> tuple[bytes, int]:
+        if after >= channel.published:
+            return b"", after
+        most = self._core.config.pull_bytes
+        recent = channel.recent(after, self.wire, most)
+        if recent is not None:
+            return recent
+        try:
+            page = await self._core.backend.log.read(channel.room.id, after=after, limit=500, max_bytes=most)
+        except KeyError:
+            return b"", after
+        return channel.render(page.rows, self.wire)
+
+    # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def end(self, code: int, reason: str, *, reconnect: bool) -> None:
+        """End the link with this code, soon. The first call counts."""
+        if self.closing is None:
+            self.closing = (code, reason, reconnect)
+        self._nursery.cancel_scope.cancel()
