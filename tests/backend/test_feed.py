@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import trio.testing
 from stores import ROOM, opened, post
 
-from chatkit.backend.feed import MAX_BATCHES
+from chatkit.backend.feed import MAX_BATCHES, Feed, Feeds, Stretch
 from chatkit.backend.interface import Backend
 from chatkit.backend.records import Batch, CreateRoom, Member, PutMember, RoomRecord, Row
-from chatkit.errors import StorageError, UsageError
+from chatkit.errors import StorageError, StorageUnavailable, UsageError
 
 stores = pytest.mark.parametrize("scheme", ["memory", "sqlite"])
 
@@ -118,3 +119,98 @@ async def test_a_large_commit_is_one_batch(scheme: str, tmp_path: Path) -> None:
         async with backend.log.tail(1) as again:
             assert await anext(again) == live
             assert (await anext(again)).position == live.position + 1
+
+
+class Shelf:
+    """A store of batches of one fact each; ``before`` and ``after`` are called as a re-reading looks at it."""
+
+    def __init__(self) -> None:
+        self.batches: list[Batch] = []
+        self.feeds = Feeds()
+        self.reads = 0
+        self.before: Callable[[], None] = lambda: None
+        self.after: Callable[[], None] = lambda: None
+
+    def add(self, number: int = 1) -> None:
+        for _ in range(number):
+            batch = Batch(len(self.batches) + 1, (put(0),))
+            self.batches.append(batch)
+            self.feeds.publish(batch)
+
+    async def since(self, after: int) -> Stretch:
+        self.reads += 1
+        self.before()
+        batches = self.batches[after : after + 3]
+        newest = len(self.batches)
+        self.after()
+        await trio.lowlevel.checkpoint()
+        return Stretch(tuple(batches), newest, after + 3 < newest)
+
+    async def take(self, feed: Feed, number: int) -> list[int]:
+        with trio.fail_after(5):
+            return [(await anext(feed)).position for _ in range(number)]
+
+
+async def test_what_is_read_and_handed_over_comes_once(autojump_clock: trio.testing.MockClock) -> None:
+    shelf = Shelf()
+    shelf.add(4)
+    shelf.before = shelf.after = shelf.add  # each re-reading has a commit before and one after it looks
+    async with Feed(shelf.feeds, 0, shelf.since) as feed:
+        found = await shelf.take(feed, 4)
+        shelf.before = shelf.after = lambda: None
+        found += await shelf.take(feed, len(shelf.batches) - 4)
+        shelf.add()
+        found += await shelf.take(feed, 1)
+    assert found == list(range(1, len(shelf.batches) + 1))
+
+
+async def test_all_that_waits_is_read_without_news(autojump_clock: trio.testing.MockClock) -> None:
+    shelf = Shelf()
+    shelf.add(10)
+    async with Feed(shelf.feeds, 0, shelf.since) as feed:
+        assert await shelf.take(feed, 10) == list(range(1, 11))
+
+
+async def test_a_feed_holds_a_bounded_number(autojump_clock: trio.testing.MockClock) -> None:
+    shelf = Shelf()
+    async with Feed(shelf.feeds, 0, shelf.since) as feed:
+        shelf.add(MAX_BATCHES)
+        assert await shelf.take(feed, MAX_BATCHES) == list(range(1, MAX_BATCHES + 1))
+        assert shelf.reads == 1  # at the start
+        shelf.add(MAX_BATCHES + 1)
+        assert await shelf.take(feed, MAX_BATCHES + 1) == list(range(MAX_BATCHES + 1, 2 * MAX_BATCHES + 2))
+        assert shelf.reads > MAX_BATCHES // 3
+
+
+async def test_a_failed_reading_can_be_repeated() -> None:
+    shelf = Shelf()
+
+    def fail() -> None:
+        raise StorageUnavailable("not now")
+
+    async with Feed(shelf.feeds, 0, shelf.since) as feed:
+        shelf.add(MAX_BATCHES + 5)
+        shelf.before = fail
+        for _ in range(2):
+            with pytest.raises(StorageUnavailable):
+                await anext(feed)
+        shelf.before = lambda: None
+        assert await shelf.take(feed, MAX_BATCHES + 5) == list(range(1, MAX_BATCHES + 6))
+
+
+async def test_a_look_that_fails_is_repeated(autojump_clock: trio.testing.MockClock) -> None:
+    shelf = Shelf()
+
+    def fail() -> None:
+        raise StorageUnavailable("not now")
+
+    async with Feed(shelf.feeds, 0, shelf.since, poll=0.5) as feed, trio.open_nursery() as nursery:
+        shelf.before = fail
+
+        async def write_unnoticed() -> None:
+            await trio.sleep(2)
+            shelf.batches.append(Batch(1, (put(0),)))
+            shelf.before = lambda: None
+
+        nursery.start_soon(write_unnoticed)
+        assert await shelf.take(feed, 1) == [1]

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 import trio.testing
+from attrs import evolve
 from stores import ROOM, bodies, opened, post
 
 from chatkit.backend.interface import Backend
-from chatkit.backend.records import Appended, Batch, DeleteRoom, Row
+from chatkit.backend.records import Appended, Batch, DeleteRoom, Fact, Member, PutMember, Refused, Row
 from chatkit.backend.sqlite import SqliteBackend
 from chatkit.errors import StorageUnavailable
 
@@ -148,6 +149,53 @@ async def test_two_processes_write_at_once(path: Path) -> None:
         async with backend.log.tail(position) as feed:
             assert [await anext(feed) for _ in live] == live
         assert [row.seq for batch in live for row in batch.items if isinstance(row, Row)] == list(range(1, 401))
+
+
+async def test_writers_take_turns(path: Path) -> None:
+    """Two openings of one file: neither trusts what it remembers, and a feed sees what lies between its own commits."""
+    async with opened(path, ROOM) as ours, opened(path) as theirs, ours.log.tail(1) as feed:
+        expected: list[Row | Fact] = []
+        for number in range(10):
+            await ours.commit([post(f"ours {number}", op=f"ours {number}")])
+            member = PutMember(member=Member(room_id="r", principal=str(number)))
+            await theirs.commit([member])
+            outcomes = await ours.commit([post(f"ours {number}, again")])
+            outcomes += await theirs.commit([post(f"theirs {number}"), post(f"ours {number}", op=f"ours {number}")])
+            first, second, again = (outcome.row for outcome in outcomes if isinstance(outcome, Appended))
+            assert (first.seq, second.seq, again.seq) == (3 * number + 2, 3 * number + 3, 3 * number + 1)
+            expected += [again, member, first, second]
+        await theirs.commit([DeleteRoom(room_id="r"), evolve(ROOM, room=evolve(ROOM.room, room_id="s"))])
+        assert await ours.commit([post("gone")]) == [Refused("no_such_room", "there is no such room")]
+        (outcome,) = await ours.commit([post("new", room_id="s")])
+        assert isinstance(outcome, Appended)
+        position = (await theirs.directory.snapshot()).position
+        found: list[Batch] = []
+        while not found or found[-1].position < position:
+            found.append(await anext(feed))
+        facts = [item for item in expected if not isinstance(item, Row)]
+        assert [item for batch in found for item in batch.items if not isinstance(item, Row)][:10] == facts
+        assert found[-1].items == (outcome.row,)
+        assert len({batch.position for batch in found}) == len(found)
+
+
+async def test_a_gap_is_read_from_the_file(path: Path) -> None:
+    async with opened(path, ROOM) as ours, opened(path) as theirs, ours.log.tail(1) as feed:
+        for number in range(5):
+            await theirs.commit([post(f"{number} theirs"), post(f"{number} theirs too")])
+            await ours.commit([post(f"{number} ours")])
+        found = [await anext(feed) for _ in range(10)]
+        assert [len(batch.items) for batch in found] == [2, 1] * 5
+        assert [row.seq for batch in found for row in batch.items if isinstance(row, Row)] == list(range(1, 16))
+
+
+async def test_a_snapshot_is_of_one_moment(path: Path) -> None:
+    async with opened(path, ROOM) as backend, trio.open_nursery() as nursery:
+        nursery.start_soon(_post_many, backend, 200)
+        head = 0
+        while head < 400:
+            snapshot = await backend.directory.snapshot()
+            head = snapshot.rooms[0].head
+            assert snapshot.position == head + 1
 
 
 async def _post_many(backend: Backend, times: int) -> None:

@@ -296,10 +296,14 @@ async def changes_see_those_before(backend: Backend) -> None:
             CreateRoom(room=successor),
             _append(successor, "y", op="o"),
             CreateRoom(room=_room(key=room.key)),
+            CreateRoom(room=evolve(room, key=f"{room.key} again")),
+            evolve(post, body="z"),
+            post,
         ]
     )
-    wanted = ["no_such_room", "ok", "ok", "ok", "no_such_room", "ok", "ok", "room_exists"]
+    wanted = ["no_such_room", "ok", "ok", "ok", "no_such_room", "ok", "ok", "room_exists", "ok", "ok", "op_conflict"]
     _expect("the outcomes", _codes(outcomes), wanted)
+    _expect("the rows of the room made again", [row.body for row in await _all_rows(backend, room)], ["z"])
     _expect("the successor's rows", [row.body for row in await _all_rows(backend, successor)], ["y"])
 
 
