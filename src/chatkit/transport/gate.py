@@ -44,6 +44,8 @@ class Gate(trio.abc.Stream):
         self._answer: bytearray | None = None
         """The server's answer so far; None when no answer is expected."""
         self._flooded = False
+        self._shut = False
+        """The library is done with the stream."""
 
     def expect_answer(self) -> None:
         """Be a client's gate: the peer's HTTP answer comes first."""
@@ -71,10 +73,10 @@ class Gate(trio.abc.Stream):
             return head
         if self._answer is not None:
             return await self._receive_answer(max_bytes)
-        while not self._open or self._is_full():
+        while not self._shut and (not self._open or self._is_full()):
             self._changed = trio.Event()
             await self._changed.wait()
-        if self._meter.offence is not None:
+        if self._shut or self._meter.offence is not None:
             raise trio.ClosedResourceError
         data = await self._next(max_bytes)
         passed = self._meter.feed(data, self.heard)
@@ -134,4 +136,5 @@ class Gate(trio.abc.Stream):
         await self._outlet.flush()
 
     async def aclose(self) -> None:
+        self._shut = True
         await trio.lowlevel.checkpoint()

@@ -142,7 +142,10 @@ class LineConnection(Connection):
 
     def _checked(self, line: bytes) -> bytes:
         if not self._server and (farewell := read_closing(line)) is not None:
-            self._end = lambda: Disconnected(farewell.code, farewell.reason, reconnect=farewell.reconnect)
+            self._end = self._end or (
+                lambda: Disconnected(farewell.code, farewell.reason, reconnect=farewell.reconnect)
+            )
+            self.abort()  # nothing more comes or is read: let the server's lingering end
             raise self._end()
         if not line.isascii():
             try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import index
+
 import trio
 from attrs import Factory, define
 
@@ -78,7 +80,7 @@ class MemoryStream(ByteStream):
             self._sending = False
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        if max_bytes is not None and max_bytes < 1:
+        if max_bytes is not None and index(max_bytes) < 1:
             raise ValueError("max_bytes must be at least 1")
         if self._receiving:
             raise trio.BusyResourceError("another task is receiving on this stream")

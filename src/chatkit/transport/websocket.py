@@ -178,6 +178,8 @@ class WebSocketConnection(Connection):
         try:
             if not self._outlet.over:
                 self._outlet.finish(self._control(CLOSE, close_payload(*self._verdict())))
+            with trio.move_on_after(self._options.close_timeout), suppress(*STREAM_ENDED):
+                await self._outlet.flush()
             await self._stream.linger(LINGER_SECONDS)
         finally:
             self._outlet.abort()
