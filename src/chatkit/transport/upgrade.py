@@ -39,7 +39,7 @@ class RequestHead:
     headers: tuple[tuple[str, str], ...]
     """Names in lower case, in the order they came."""
     raw: bytes
-    """The very bytes."""
+    """The very bytes; empty once a connection stands, which keeps the rest."""
 
     def header(self, name: str) -> str | None:
         """Return the first header of this lower-case name."""

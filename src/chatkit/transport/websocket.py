@@ -67,7 +67,7 @@ class WebSocketConnection(Connection):
         self.peer = stream.peer
         self.url = url
         self.format = format
-        self.head = head
+        self.head = evolve(head, raw=b"") if head else None
         """The request this link began with (server), for what its headers say, such as ``origin``."""
         self._nursery = nursery
         self._stream = stream
