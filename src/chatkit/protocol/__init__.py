@@ -6,14 +6,16 @@ positions, `LineBuffer` and `websocket_frame` put messages on a byte stream.
 
 from __future__ import annotations
 
-from chatkit.protocol.codec import Codec, EventEnvelope, Failure, RequestEnvelope, Success
-from chatkit.protocol.codes import CLOSE_CODES, Close, ErrorCode
+from chatkit.protocol.bounds import Between
+from chatkit.protocol.codec import Codec, EventEnvelope, Failure, Inbound, RequestEnvelope, Success
+from chatkit.protocol.codes import CLOSE_CODES, Close, ErrorCode, may_reconnect
 from chatkit.protocol.framing import LineBuffer, line_frame, websocket_frame
 from chatkit.protocol.messages import (
     CaughtUp,
     Closing,
     CreateRoom,
     DeleteRoom,
+    Entry,
     Event,
     Hello,
     History,
@@ -52,12 +54,14 @@ from chatkit.protocol.vocabulary import STANDARD, Vocabulary
 __all__ = [
     "CLOSE_CODES",
     "STANDARD",
+    "Between",
     "CaughtUp",
     "Close",
     "Closing",
     "Codec",
     "CreateRoom",
     "DeleteRoom",
+    "Entry",
     "ErrorCode",
     "Event",
     "EventEnvelope",
@@ -65,6 +69,7 @@ __all__ = [
     "Hello",
     "History",
     "HistoryPage",
+    "Inbound",
     "JoinRoom",
     "Joined",
     "LeaveRoom",
@@ -100,6 +105,7 @@ __all__ = [
     "Vocabulary",
     "check_name",
     "line_frame",
+    "may_reconnect",
     "name_key",
     "websocket_frame",
 ]

@@ -1,22 +1,25 @@
 """Bytes to messages and back, in one encoding.
 
-The law: whatever the bytes, decoding gives a message or `ProtocolError`; what was encoded decodes to an equal message.
+The laws: whatever the bytes, decoding gives a message or `ProtocolError`. What was encoded decodes to an equal message.
+What was decoded can be encoded again, in either encoding.
 """
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgpack
 import orjson
 from attrs import frozen
 from cattrs import Converter
 
-from chatkit.errors import ProtocolError
+from chatkit.errors import ProtocolError, UsageError
 from chatkit.protocol import times
+from chatkit.protocol.bounds import Between
 from chatkit.protocol.codes import ErrorCode
-from chatkit.protocol.converter import Encoding, Expected, fault_of, make_converter
+from chatkit.protocol.converter import Encoding, Expected, Inside, fault_of, make_converter, plain
 from chatkit.protocol.messages import Entry, Event, Request, UnknownEvent
 from chatkit.protocol.vocabulary import STANDARD, Vocabulary
 
@@ -65,12 +68,16 @@ Inbound: TypeAlias = Success | Failure | EventEnvelope
 
 
 class Codec:
-    """Encodes and decodes one vocabulary in one encoding (``json`` or ``msgpack``)."""
+    """Encodes and decodes one vocabulary in one encoding (``json`` or ``msgpack``).
+
+    Every ``encode_*`` raises `UsageError` for values that have no place in a message: NaN, text that is not Unicode
+    (lone surrogates), an integer of more than 64 bits, a time outside 1970 to 9999.
+    """
 
     def __init__(self, encoding: Encoding = "json", vocabulary: Vocabulary = STANDARD) -> None:
         self.encoding: Encoding = encoding
         self.vocabulary = vocabulary
-        self._dump: Callable[[Any], bytes] = orjson.dumps if encoding == "json" else _dump_msgpack
+        self._dump: Callable[[Any], bytes] = _dump_json if encoding == "json" else _dump_msgpack
         self._load: Callable[[bytes], Any] = _load_json if encoding == "json" else _load_msgpack
         self._converter = self._new_converter(detailed=False)
         self._detailed = self._new_converter(detailed=True)
@@ -82,7 +89,7 @@ class Codec:
         envelope: dict[str, Any] = {"action": request.action}
         if ref is not None:
             envelope["ref"] = ref
-        envelope["data"] = self._converter.unstructure(request)
+        envelope["data"] = self.fields_of(request)
         return self._dump(envelope)
 
     def decode_request(self, raw: bytes) -> RequestEnvelope:
@@ -153,58 +160,75 @@ class Codec:
     def event_from(self, action: str, data: Any) -> Event:
         """Make an event from its action and raw data. Raises `ProtocolError`."""
         cls = self.vocabulary.events.get(action)
-        if cls is None:
-            if type(data) is not dict:
-                raise ProtocolError("data: expected an object")
-            return UnknownEvent(action=action, data=data)
-        event: Event = self._structure(data, cls, None)
+        try:
+            event: Event = self._unknown(action, data) if cls is None else self._converter.structure(data, cls)
+        except Exception as error:
+            raise ProtocolError(self._fault(data, cls, error)) from error
         return event
 
     def fields_of(self, message: Any) -> dict[str, Any]:
-        """Return a message's fields as they stand in an envelope's ``data``."""
-        fields: dict[str, Any] = self._converter.unstructure(message)
+        """Return a message's fields as they stand in an envelope's ``data``. Raises `UsageError`."""
+        try:
+            fields: dict[str, Any] = self._converter.unstructure(message)
+        except Exception as error:
+            raise UsageError(f"{type(message).__name__} cannot be encoded: {error}") from error
         return fields
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _new_converter(self, *, detailed: bool) -> Converter:
         converter = make_converter(self.encoding, detailed=detailed)
-        converter.register_structure_hook(Entry, self._entry)
+        converter.register_structure_hook(Entry, lambda raw, _: self._entry(raw, converter))
         converter.register_unstructure_hook(Entry, lambda entry: self._event_envelope(entry.event, entry.timestamp))
+        converter.register_unstructure_hook(UnknownEvent, lambda event: plain(event.data, binary=True))
         return converter
 
     def _event_envelope(self, event: Event, timestamp: int) -> dict[str, Any]:
-        data = event.data if type(event) is UnknownEvent else self._converter.unstructure(event)
-        return {"action": event.action, "data": data, "timestamp": times.to_wire(timestamp)}
+        return {"action": event.action, "data": self.fields_of(event), "timestamp": times.to_wire(timestamp)}
 
-    def _entry(self, raw: Any, _: Any) -> Entry:
+    def _entry(self, raw: Any, converter: Converter) -> Entry:
         if type(raw) is not dict:
             raise Expected("expected the envelope of an event")
         try:
-            event = self.event_from(_action_of(raw, None), raw.get("data"))
-            return Entry(event=event, timestamp=_timestamp_of(raw, None))
+            action, timestamp = _action_of(raw, None), _timestamp_of(raw, None)
         except ProtocolError as error:
             raise Expected(error.message) from error
+        data, cls = raw.get("data", {}), self.vocabulary.events.get(action)
+        try:
+            event = self._unknown(action, data) if cls is None else converter.structure(data, cls)
+        except Exception as error:
+            raise Inside(".data", error) from error
+        return Entry(event=event, timestamp=timestamp)
+
+    def _unknown(self, action: str, data: Any) -> UnknownEvent:
+        if type(data) is not dict:
+            raise Expected("expected an object")
+        return UnknownEvent(action=action, data=plain(data, binary=self.encoding == "msgpack"))
 
     def _structure(self, data: Any, cls: Any, ref: Ref) -> Any:
         try:
             return self._converter.structure(data, cls)
         except Exception as error:
-            raise ProtocolError(self._fault(data, cls), ref=ref) from error
+            raise ProtocolError(self._fault(data, cls, error), ref=ref) from error
 
-    def _fault(self, data: Any, cls: Any) -> str:
+    def _fault(self, data: Any, cls: Any, error: Exception) -> str:
+        """Say where the fault is: the fast converter only knows that there is one."""
         try:
-            self._detailed.structure(data, cls)
-        except Exception as error:
+            if cls is not None:
+                self._detailed.structure(data, cls)
+        except Exception as detailed:
+            error = detailed
+        try:
             return fault_of(error, "data")
-        return "data: is not valid"
+        except RecursionError:
+            return "data: is nested too deeply"
 
 
 @frozen
 class _FailureData:
     code: str
     message: str
-    retry_after: float | None = None
+    retry_after: Annotated[float, Between(0, 2**31)] | None = None
 
 
 def _load_json(raw: bytes) -> Any:
@@ -218,15 +242,31 @@ def _load_msgpack(raw: bytes) -> Any:
     try:
         return msgpack.unpackb(raw, raw=False, strict_map_key=True, ext_hook=_no_extensions, timestamp=0)
     except Exception as error:
-        raise ProtocolError(f"not MessagePack: {error or type(error).__name__}") from None
+        raise ProtocolError(f"not MessagePack: {str(error) or type(error).__name__}") from None
 
 
 def _no_extensions(code: int, _: bytes) -> Any:
     raise ValueError(f"extension type {code} has no place in a message")
 
 
+def _dump_json(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value, default=_bytes_as_text)
+    except TypeError as error:
+        raise UsageError(f"cannot be encoded as JSON: {error}") from error
+
+
+def _bytes_as_text(value: Any) -> str:
+    if type(value) is bytes:  # of an event this program has no class for, received as MessagePack
+        return b64encode(value).decode("ascii")
+    raise TypeError(f"{type(value).__name__} has no place in a message")
+
+
 def _dump_msgpack(value: Any) -> bytes:
-    packed: bytes = msgpack.packb(value, use_bin_type=True)
+    try:
+        packed: bytes = msgpack.packb(value, use_bin_type=True)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UsageError(f"cannot be encoded as MessagePack: {error}") from error
     return packed
 
 

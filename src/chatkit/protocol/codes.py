@@ -12,27 +12,42 @@ from attrs import frozen
 class ErrorCode(StrEnum):
     """Why a request was refused. A server's own actions may use codes of their own besides."""
 
-    BAD_REQUEST = "bad_request"
-    UNKNOWN_ACTION = "unknown_action"
-    NOT_LOGGED_IN = "not_logged_in"
-    ALREADY_LOGGED_IN = "already_logged_in"
-    NAME_TAKEN = "name_taken"
-    BAD_NAME = "bad_name"
-    BAD_CREDENTIALS = "bad_credentials"
-    FORBIDDEN = "forbidden"
-    BANNED = "banned"
-    MUTED = "muted"
-    NO_SUCH_ROOM = "no_such_room"
-    NOT_IN_ROOM = "not_in_room"
-    NO_SUCH_USER = "no_such_user"
-    ROOM_EXISTS = "room_exists"
-    EMPTY_MESSAGE = "empty_message"
-    TOO_LARGE = "too_large"
-    TOO_MANY = "too_many"
-    OP_CONFLICT = "op_conflict"
-    RATE_LIMITED = "rate_limited"
-    STORAGE_UNAVAILABLE = "storage_unavailable"
-    INTERNAL_ERROR = "internal_error"
+    meaning: str
+    """What it says, in one sentence."""
+
+    def __new__(cls, code: str, meaning: str) -> ErrorCode:
+        member = str.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
+
+    BAD_REQUEST = (
+        "bad_request",
+        "It is no request, or a field is missing, of the wrong type or out of bounds.",
+    )
+    UNKNOWN_ACTION = "unknown_action", "The server knows no such action."
+    NOT_LOGGED_IN = "not_logged_in", "Only `login` is accepted before a login."
+    ALREADY_LOGGED_IN = "already_logged_in", "This link has logged in already."
+    NAME_TAKEN = "name_taken", "Somebody else has this name now."
+    BAD_NAME = "bad_name", "This cannot be the name of a person or a room; the message says why."
+    BAD_CREDENTIALS = "bad_credentials", "Wrong name or password, or the token is not good any more."
+    FORBIDDEN = "forbidden", "One's role does not allow it."
+    BANNED = "banned", "One is banned from the server or the room."
+    MUTED = "muted", "One may read here but not write."
+    NO_SUCH_ROOM = "no_such_room", "There is no such room, or it is not one's to know of."
+    NOT_IN_ROOM = "not_in_room", "One has to be in the room for this."
+    NO_SUCH_USER = "no_such_user", "There is nobody of this name."
+    ROOM_EXISTS = "room_exists", "There is a room of this name already."
+    EMPTY_MESSAGE = "empty_message", "There is nothing in the message but white space."
+    TOO_LARGE = "too_large", "A message or a part of it is longer than the limits in `hello` allow."
+    TOO_MANY = "too_many", "One more would exceed a limit on how many there may be."
+    OP_CONFLICT = "op_conflict", "This `op` was used before, for other content."
+    RATE_LIMITED = "rate_limited", "Too much at once; `retry_after` says when to try again."
+    STORAGE_UNAVAILABLE = (
+        "storage_unavailable",
+        "Whether it is kept is unknown: repeat with the same `op`.",
+    )
+    INTERNAL_ERROR = "internal_error", "The server failed in this request. It is logged there."
 
 
 @frozen
@@ -64,6 +79,7 @@ CLOSE_CODES: Mapping[int, Close] = MappingProxyType(
         )
     }
 )
+"""Every close code a server or a link may end with, by number."""
 
 
 def may_reconnect(code: int) -> bool:

@@ -16,11 +16,10 @@ from cattrs import BaseConverter, Converter
 from cattrs.errors import ClassValidationError
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
-from chatkit.protocol.messages import Between
+from chatkit.protocol.bounds import Between
 
 Encoding = Literal["json", "msgpack"]
 _SCALARS: Final = {str: "a string", int: "an integer", bool: "true or false"}
-
 
 DEEPEST: Final = 32
 """Levels of nesting in a value of free shape (``Any``)."""
@@ -45,6 +44,9 @@ def make_converter(encoding: Encoding, *, detailed: bool) -> Converter:
     for kind, words in _SCALARS.items():
         converter.register_structure_hook(kind, _exactly(kind, words))
     converter.register_structure_hook(float, _float)
+    converter.register_unstructure_hook(float, _float_out)
+    converter.register_structure_hook_func(_is_any, lambda value, _: plain(value))
+    converter.register_unstructure_hook_func(_is_any, plain)
     converter.register_structure_hook(bytes, _base64 if encoding == "json" else _raw)
     if encoding == "json":
         converter.register_unstructure_hook(bytes, lambda value: b64encode(value).decode("ascii"))
@@ -87,6 +89,12 @@ def _float(value: Any, _: Any) -> float:
     return float(value)
 
 
+def _float_out(value: float) -> float:
+    if not math.isfinite(value):
+        raise Expected("expected a finite number")
+    return value
+
+
 def _raw(value: Any, _: Any) -> bytes:
     if type(value) is not bytes:
         raise Expected("expected bytes")
@@ -102,25 +110,32 @@ def _base64(value: Any, _: Any) -> bytes:
         raise Expected("expected base64 text") from None
 
 
-def _plain(value: Any, _: Any, depth: int = 0) -> Any:
-    """Take a value of any shape that every client can be sent again, in either encoding."""
+def plain(value: Any, depth: int = 0, *, binary: bool = False) -> Any:
+    """Return a value of free shape as it is, if every client can be sent it again: a JSON value, not too deep.
+
+    ``binary`` allows bytes as well, which become base64 text in JSON. Raises `Expected`.
+    """
     if depth > DEEPEST:
         raise Expected(f"expected at most {DEEPEST} levels")
-    if type(value) is list:
+    kind = type(value)
+    if kind is list or kind is tuple:
         for item in value:
-            _plain(item, Any, depth + 1)
-    elif type(value) is dict:
+            plain(item, depth + 1, binary=binary)
+    elif kind is dict:
         for key, item in value.items():
-            _plain(item, Any, depth + 1)
             if type(key) is not str:
                 raise Expected("expected strings as keys")
-    elif value is not None and type(value) not in (str, bool, int) and not _is_finite_float(value):
+            plain(item, depth + 1, binary=binary)
+    elif kind is float:
+        if not math.isfinite(value):
+            raise Expected("expected a finite number")
+    elif not (value is None or kind is str or kind is int or kind is bool or (binary and kind is bytes)):
         raise Expected("expected a JSON value")
     return value
 
 
-def _is_finite_float(value: Any) -> bool:
-    return type(value) is float and math.isfinite(value)
+def _is_any(t: Any) -> bool:
+    return t is Any
 
 
 def _is_bounded(t: Any) -> bool:
@@ -192,7 +207,7 @@ def _mapping(t: Any, converter: BaseConverter) -> Callable[[Any, Any], Any]:
     key_type, value_type = get_args(t)
     if key_type is not str:
         raise TypeError(f"{t}: the keys of a mapping in a message are strings")
-    inner = _plain if value_type is Any else converter.get_structure_hook(value_type)
+    inner = converter.get_structure_hook(value_type)
 
     def hook(value: Any, _: Any) -> dict[str, Any]:
         if type(value) is not dict:
@@ -204,10 +219,15 @@ def _mapping(t: Any, converter: BaseConverter) -> Callable[[Any, Any], Any]:
             try:
                 result[key] = inner(item, value_type)
             except Exception as error:
-                raise Inside(f".{key[:64]}", error) from error
+                raise Inside(f".{_shown(key)}", error) from error
         return result
 
     return hook
+
+
+def _shown(key: str) -> str:
+    """A key as a sentence can hold it: the sentence may end on a terminal."""
+    return key[:64] if key.isprintable() else ascii(key[:64])
 
 
 def _object(cls: type[Any], converter: Converter) -> Callable[[Any, Any], Any]:

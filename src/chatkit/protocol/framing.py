@@ -41,8 +41,7 @@ class LineBuffer:
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._lines: deque[bytes] = deque()
-        self._parts: list[bytes] = []
-        self._partial = 0
+        self._partial = bytearray()
         self._too_large = False
 
     def feed(self, data: bytes) -> None:
@@ -66,20 +65,16 @@ class LineBuffer:
     @property
     def partial_bytes(self) -> int:
         """Bytes of the line that has not ended yet."""
-        return self._partial
+        return len(self._partial)
 
     def _add(self, piece: bytes) -> None:
-        if piece:
-            self._parts.append(piece)
-            self._partial += len(piece)
-            # One byte of grace: the carriage return of a line that is exactly as long as allowed.
-            self._too_large = self._partial > self._max_bytes + 1 or (
-                self._partial > self._max_bytes and not piece.endswith(b"\r")
-            )
+        self._partial += piece
+        # One byte of grace: the carriage return of a line that is exactly as long as allowed.
+        over = len(self._partial) - self._max_bytes
+        self._too_large = over > 1 or (over == 1 and not self._partial.endswith(b"\r"))
 
     def _end_line(self) -> None:
-        line = b"".join(self._parts).removesuffix(b"\r")
-        self._parts.clear()
-        self._partial = 0
+        line = bytes(self._partial).removesuffix(b"\r")
+        self._partial.clear()
         if line.strip():
             self._lines.append(line)

@@ -11,22 +11,10 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, get_args
 
 from attrs import field, frozen
 
+from chatkit.protocol.bounds import Between, Op, PageLimit, Seq
 from chatkit.protocol.positions import Position
 
 R = TypeVar("R")
-
-
-@frozen
-class Between:
-    """Bounds of a number, both inclusive, or of a text's length in UTF-8 bytes; checked when a message is decoded."""
-
-    least: int
-    most: int
-
-
-Seq = Annotated[int, Between(0, 2**53 - 1)]
-PageLimit = Annotated[int, Between(1, 1000)]
-Op = Annotated[str, Between(1, 64)]
 
 
 class Request(Generic[R]):
@@ -292,6 +280,7 @@ class UserJoined(Event):
     room: str
     user: str
     users: int
+    role: str | None = None
 
 
 @frozen(kw_only=True)

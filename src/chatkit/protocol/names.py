@@ -7,6 +7,7 @@ What is shown keeps the case its owner chose.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import precis_i18n
 
@@ -22,44 +23,64 @@ _shown = precis_i18n.get_profile("UsernameCasePreserved")
 _keyed = precis_i18n.get_profile("UsernameCaseMapped:ToLower")
 
 
+class _Unfit(Exception):
+    """Not a name; the text says why, after "the name"."""
+
+
 def check_name(name: str, what: str = "name") -> str:
     """Return the name in its normal form as it will be shown.
 
     Raises `ProtocolError` with code ``bad_name`` and a sentence that says what is wrong with it.
     """
-    if not name:
-        raise _bad(what, "is empty")
-    if len(name) > LONGEST * 4:
-        raise _bad(what, f"is longer than {LONGEST} characters")
-    if name[0] in RESERVED_FIRST:
-        raise _bad(what, f"may not begin with {name[0]!r}")
-    found = NEVER.intersection(name)
-    if found:
-        raise _bad(what, f"may not contain {'a space' if ' ' in found else repr(min(found))}")
-    shown = _enforced(name, what)
-    if len(shown) > LONGEST:
-        raise _bad(what, f"is longer than {LONGEST} characters")
-    if not shown[0].isalnum():
-        raise _bad(what, "begins with a letter or a digit")
-    return shown
+    return _forms_of(name, what)[0]
+
+
+def name_key(name: str) -> str:
+    """Return the form under which a name is unique. Raises `ProtocolError` (``bad_name``) as `check_name` does."""
+    return _forms_of(name, "name")[1]
+
+
+def _forms_of(name: str, what: str) -> tuple[str, str]:
+    try:
+        return _forms(name)
+    except _Unfit as error:
+        raise ProtocolError(f"the {what} {error}", code=ErrorCode.BAD_NAME) from error.__cause__
 
 
 @lru_cache(maxsize=4096)
-def name_key(name: str) -> str:
-    """Return the form under which a name is unique. Raises `ProtocolError` (``bad_name``) as `check_name` does."""
-    shown = check_name(name)
-    try:
-        return str(_keyed.enforce(shown))
-    except UnicodeEncodeError as error:
-        raise _bad("name", "has a character that names cannot have") from error
+def _forms(name: str) -> tuple[str, str]:
+    """The name as it is shown, and its key."""
+    if not name:
+        raise _Unfit("is empty")
+    if len(name) > LONGEST * 4:
+        raise _Unfit(f"is longer than {LONGEST} characters")
+    _refuse_marks(name)
+    shown = _settled(_shown, name)
+    _refuse_marks(shown)  # again: a full-width slash has become a slash
+    if not shown[0].isalnum():
+        raise _Unfit("begins with neither a letter nor a digit")
+    key = _settled(_keyed, shown)
+    if max(len(shown), len(key)) > LONGEST:  # a key can be longer, and is a name as well
+        raise _Unfit(f"is longer than {LONGEST} characters")
+    return shown, key
 
 
-def _enforced(name: str, what: str) -> str:
-    try:
-        return str(_shown.enforce(name))
-    except UnicodeEncodeError as error:
-        raise _bad(what, "has a character that names cannot have") from error
+def _refuse_marks(name: str) -> None:
+    if name[0] in RESERVED_FIRST:
+        raise _Unfit(f"may not begin with {name[0]!r}")
+    found = NEVER.intersection(name)
+    if found:
+        raise _Unfit(f"may not contain {'a space' if ' ' in found else repr(min(found))}")
 
 
-def _bad(what: str, why: str) -> ProtocolError:
-    return ProtocolError(f"the {what} {why}", code=ErrorCode.BAD_NAME)
+def _settled(profile: Any, name: str) -> str:
+    """Apply a profile until nothing changes any more (RFC 8265, section 3.3.4, tries four times)."""
+    for _ in range(4):
+        try:
+            enforced = str(profile.enforce(name))
+        except UnicodeEncodeError as error:
+            raise _Unfit("has a character that names cannot have") from error
+        if enforced == name:
+            return name
+        name = enforced
+    raise _Unfit("has no stable form")

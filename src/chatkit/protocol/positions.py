@@ -10,6 +10,8 @@ from enum import Enum
 
 from attrs import define, frozen
 
+from chatkit.protocol.bounds import Seq
+
 
 @frozen(order=True)
 class Position:
@@ -17,7 +19,7 @@ class Position:
     first. Positions of different epochs do not compare in a useful way; check ``epoch`` first."""
 
     epoch: str
-    seq: int
+    seq: Seq
 
 
 class Step(Enum):

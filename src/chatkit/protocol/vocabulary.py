@@ -12,6 +12,7 @@ from attrs import frozen
 from chatkit.errors import UsageError
 from chatkit.protocol import messages
 from chatkit.protocol.messages import Event, Request
+from chatkit.protocol.shapes import check_shape
 
 RequestType: TypeAlias = type[Request[Any]]
 EventType: TypeAlias = type[Event]
@@ -33,24 +34,34 @@ class Vocabulary:
     def including(self, requests: Iterable[RequestType] = (), events: Iterable[EventType] = ()) -> Vocabulary:
         """Return a vocabulary with further attrs classes in it.
 
-        Raises `UsageError` for a class that is no attrs class, has no ``action`` of its own, or whose action is
+        A request inherits ``Request[Reply]``, an event `Event`. Their fields, and the reply's, are of the types that
+        `check_shape` names; an event cannot hold other events.
+
+        Raises `UsageError` for a class that is no such attrs class, has no ``action`` of its own, or whose action is
         malformed (lower-case letters, digits, ``_`` and ``.``, at most 64), taken or reserved.
         """
-        return Vocabulary(_with(self.requests, requests, self.events), _with(self.events, events, self.requests))
+        all_requests = _with(self.requests, requests, self.events, Request)
+        return Vocabulary(all_requests, _with(self.events, events, all_requests, Event))
 
 
-def _with(known: Mapping[str, Any], added: Iterable[Any], others: Mapping[str, Any]) -> dict[str, Any]:
+def _with(known: Mapping[str, Any], added: Iterable[Any], others: Mapping[str, Any], base: type[Any]) -> dict[str, Any]:
     result = dict(known)
     for cls in added:
+        if not isinstance(cls, type) or not issubclass(cls, base) or not attrs.has(cls):
+            raise UsageError(f"{getattr(cls, '__name__', cls)} must be an attrs class that inherits {base.__name__}")
         action = getattr(cls, "action", None)
-        if not attrs.has(cls) or not isinstance(action, str):
-            raise UsageError(f"{cls.__name__} must be an attrs class with an 'action'")
+        if not isinstance(action, str):
+            raise UsageError(f"{cls.__name__} must have an 'action', its name on the wire")
         if not _ACTION.fullmatch(action):
             raise UsageError(f"{cls.__name__}.action {action!r} must be lower-case letters, digits, '_' and '.'")
         if action in result or action in others or action in RESERVED:
             raise UsageError(f"{cls.__name__}.action {action!r} is taken")
-        if issubclass(cls, Request) and not isinstance(getattr(cls, "reply", None), type):
-            raise UsageError(f"{cls.__name__} must name its reply: class {cls.__name__}(Request[SomeAttrsClass])")
+        check_shape(cls)
+        if base is Request:
+            reply = getattr(cls, "reply", None)
+            if not isinstance(reply, type) or not attrs.has(reply):
+                raise UsageError(f"{cls.__name__} must name its reply: class {cls.__name__}(Request[SomeAttrsClass])")
+            check_shape(reply)
         result[action] = cls
     return result
 
