@@ -10,13 +10,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from chatkit.client import Client, Message, Room, connect
+    from chatkit.client import Backoff, Client, Cursor, Message, Room, connect
     from chatkit.errors import (
         ChatError,
         ConnectFailed,
         Disconnected,
         ListenFailed,
         MissingExtra,
+        PositionLost,
         ProtocolError,
         RequestFailed,
         StorageError,
@@ -28,13 +29,14 @@ if TYPE_CHECKING:
     from chatkit.version import __version__
 
 _HOMES = {
-    "chatkit.client": ("Client", "Message", "Room", "connect"),
+    "chatkit.client": ("Backoff", "Client", "Cursor", "Message", "Room", "connect"),
     "chatkit.errors": (
         "ChatError",
         "ConnectFailed",
         "Disconnected",
         "ListenFailed",
         "MissingExtra",
+        "PositionLost",
         "ProtocolError",
         "RequestFailed",
         "StorageError",
@@ -48,14 +50,17 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Backoff",
     "ChatError",
     "Client",
     "ConnectFailed",
+    "Cursor",
     "Disconnected",
     "Extension",
     "ListenFailed",
     "Message",
     "MissingExtra",
+    "PositionLost",
     "ProtocolError",
     "RequestContext",
     "RequestFailed",

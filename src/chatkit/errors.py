@@ -9,6 +9,7 @@
     ├── RequestFailed          the server said no to one request; the connection lives
     ├── Disconnected           the link is gone; says whether coming back makes sense
     ├── ConnectFailed          no link came to be: wrong address, refused, handshake failed
+    ├── PositionLost           a reader's position is no longer in the log; it has been moved to what is kept
     ├── ListenFailed           an address cannot be listened on
     └── StorageError           the backend cannot do what was asked
         ├── StorageUnavailable a commit's outcome is unknown; safe to repeat with the same op
@@ -79,6 +80,20 @@ class Disconnected(ChatError):
 
 class ConnectFailed(ChatError):
     """No link came to be: the address does not resolve, nobody listens there, or what listens is no chatkit server."""
+
+
+class PositionLost(ChatError):
+    """A reader cannot go on without a gap: the log is another one, or what followed its position is no longer kept.
+
+    The reader has been moved to the oldest entry that is kept; reading on from there is up to the program. ``room`` is
+    the room's name, ``epoch`` and ``seq`` the position that was lost.
+    """
+
+    def __init__(self, room: str, epoch: str, seq: int) -> None:
+        super().__init__(f"what followed {seq} in {room!r} is no longer kept")
+        self.room = room
+        self.epoch = epoch
+        self.seq = seq
 
 
 class ListenFailed(ChatError):

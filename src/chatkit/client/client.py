@@ -1,63 +1,90 @@
-"""A session at a server: connect, join, talk, follow.
+"""A session at a server: connect, join, talk, follow; and connect again when the link is lost.
 
 Laws: events and replies take effect on `Client.state` in the order the server sent them; requests of several tasks
-may be under way at once; however the block ends, the link is closed and nothing runs on.
+may be under way at once and go out in the order they were made; after a lost link every room goes on from its
+position, and what is safe to repeat is sent again; however the block ends, the link is closed and nothing runs on.
 """
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
-from typing import TypeVar
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from random import Random, SystemRandom
+from typing import Any, TypeVar
 
 import trio
+from attrs import evolve
 
-from chatkit.client.link import Answer, Link
+from chatkit.client.backoff import Backoff
+from chatkit.client.calls import Answer, Call
+from chatkit.client.link import Link
+from chatkit.client.outbox import Outbox, Unsent
 from chatkit.client.room import Room
 from chatkit.client.state import ClientState
+from chatkit.client.status import Closed, Connected, Reconnecting, Status
 from chatkit.client.streams import EventStream
 from chatkit.client.window import seq_of
-from chatkit.errors import ConnectFailed, Disconnected
+from chatkit.errors import ChatError, ConnectFailed, Disconnected, RequestFailed
 from chatkit.private import private_nursery
 from chatkit.protocol import messages as m
 from chatkit.protocol.codec import Codec
 from chatkit.protocol.converter import Encoding
-from chatkit.protocol.positions import Step
+from chatkit.protocol.positions import Position, Step
 from chatkit.protocol.vocabulary import STANDARD
 from chatkit.transport import open_connection
-from chatkit.transport.interface import Connection, TransportOptions
+from chatkit.transport.interface import TransportOptions
 
 R = TypeVar("R")
 DEFAULT_URL = "ws://127.0.0.1:8765"
 LARGEST_FROM_SERVER = 4_194_304
 """Bytes of the largest message a client takes; a page of history in JSON is well below it."""
+REFETCHED = 50
+"""Entries fetched anew for a room whose log is another one after a reconnect."""
+STABLE = 1.0
+"""A conversation of at least this many seconds makes the backoff begin anew."""
+TRY_AGAIN = frozenset({"storage_unavailable", "rate_limited", "internal_error"})
+"""Refusals that say nothing about the request itself: worth another try later."""
 
 
 class Client:
     """A session at a chat server. Made by `connect`."""
 
-    def __init__(self, codec: Codec, keep: int) -> None:
+    def __init__(self, dial: Dial, login: m.Login, keep: int, outbox: Outbox | None) -> None:
         self.state = ClientState(keep)
         """What a frontend shows: rooms, members, messages; kept up to date by itself."""
         self.hello: m.Hello
         """What the server said of itself: its version, limits and ways to log in."""
-        self.token = ""
-        """Give this to `connect` to be the same person again."""
-        self._codec = codec
-        self._link: Link
+        self.status: Status = Connected()
+        """Whether the link is there; `statuses` follows it."""
+        self.outbox = outbox
+        """The messages that wait to be sent, if `connect` was given a file for them."""
+        self._dial = dial
+        self._login = login
+        self._link: Link | None = None
+        self._waiting: deque[Call] = deque()
         self._rooms: dict[str, Room] = {}
         self._streams: list[EventStream] = []
-        self._ended: Disconnected | None = None
-        self._closed = trio.Event()
+        self._status_changed = trio.Event()
+        self._emptied = trio.Event()
+        self._leaving = False
+        self._talked_for = 0.0
 
     def __repr__(self) -> str:
-        return f"<Client {self.state.user!r} at {self._link.connection.url}>"
+        return f"<Client {self.state.user!r} at {self._dial.url}>"
 
     @property
     def user(self) -> str:
         """One's name, as the server keeps it."""
         return self.state.user
+
+    @property
+    def token(self) -> str:
+        """Give this to `connect` to be the same person again."""
+        return self._login.token or ""
 
     # ── rooms ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -81,7 +108,7 @@ class Client:
         state = self.state.entered(reply)
         room = self._handle(state.name)
         if reply.events:
-            room.begin_at(seq_of(reply.events[0]) - 1)
+            room.begin_at(Position(reply.epoch, seq_of(reply.events[0]) - 1))
         room.changed()
         return room
 
@@ -116,13 +143,60 @@ class Client:
     async def request(self, request: m.Request[R]) -> R:
         """Send any request, a program's own ones too, and return its reply.
 
-        Raises `RequestFailed`, `Disconnected`. Cancelling waits no longer; the server may have done what was asked.
+        While the link is down this waits for it. A request that was under way when the link was lost is sent again if
+        it is safe to repeat (it has an ``op``, or only reads, or joins); else `Disconnected` is raised and the server
+        may have done what was asked. Raises `RequestFailed`, `Disconnected`. Cancelling waits no longer.
         """
         return (await self.ask(request)).reply
 
     async def ask(self, request: m.Request[R], on_reply: Callable[[R], object] | None = None) -> Answer[R]:
         """As `request`, with the reply's time; ``on_reply`` sees the reply before any later event takes effect."""
-        return await self._link.request(request, on_reply)
+        self.check_alive()
+        call = Call(request, on_reply)
+        try:
+            if self._link is None:
+                self._waiting.append(call)
+            else:
+                with suppress(Disconnected):
+                    await self._link.send(call)
+            return await call.wait()
+        finally:
+            self._forget(call)
+
+    async def say(self, request: m.SendMessage, on_reply: Callable[[m.Sent], object]) -> Answer[m.Sent]:
+        """As `ask`, through the outbox if there is one: behind what waits there, and kept there until answered."""
+        if self.outbox is None or request.op is None:
+            return await self.ask(request, on_reply)
+        said = request.text if request.text is not None else request.binary or b""
+        unsent = Unsent(op=request.op, room=request.room or "", said=said, reply_to=request.reply_to)
+        await self.outbox.put(unsent)
+        await self._emptied.wait()
+        return await self._deliver(request, on_reply, self.outbox)
+
+    async def _deliver(
+        self, request: m.SendMessage, on_reply: Callable[[m.Sent], object] | None, outbox: Outbox
+    ) -> Answer[m.Sent]:
+        op = request.op or ""
+        try:
+            answer = await self.ask(request, on_reply)
+        except RequestFailed as error:
+            if error.code not in TRY_AGAIN:
+                await outbox.refuse(op, error.code)
+            raise
+        await outbox.sent(op)
+        return answer
+
+    def new_op(self) -> str:
+        """Return a fresh mark for a message. It begins with the time, so that a database finds the newest together."""
+        return f"{time.time_ns() // 1_000_000:012x}{self._dial.entropy.getrandbits(64):016x}"
+
+    def _forget(self, call: Call) -> None:
+        if call.done:
+            return
+        with suppress(ValueError):
+            self._waiting.remove(call)
+        if self._link is not None:
+            self._link.forget(call)
 
     def events(self) -> EventStream:
         """Iterate over everything that happens from now on: messages, notices, comings and goings.
@@ -130,49 +204,151 @@ class Client:
         Raises `Disconnected` when the link is gone for good. A reader 10,000 events behind misses ephemeral ones;
         durable ones are fetched for it.
         """
-        stream = EventStream(self._rooms.get, lambda: self._ended)
+        stream = EventStream(self._rooms.get, self._failure)
         self._streams.append(stream)
         return stream
 
-    # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the link ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def check_alive(self) -> None:
         """Raises `Disconnected` if the link is gone for good, else does nothing."""
-        if self._ended is not None:
-            raise Disconnected(self._ended.code, self._ended.reason, reconnect=self._ended.reconnect)
+        failure = self._failure()
+        if failure is not None:
+            raise failure
 
-    async def wait_closed(self) -> Disconnected:
+    def _failure(self) -> ChatError | None:
+        return self.status.again() if isinstance(self.status, Closed) else None
+
+    async def statuses(self) -> AsyncIterator[Status]:
+        """Iterate over what `status` is now and becomes; ends after `Closed`. A slow reader sees the latest."""
+        while True:
+            changed, status = self._status_changed, self.status
+            yield status
+            if isinstance(status, Closed):
+                return
+            await changed.wait()
+
+    async def wait_closed(self) -> ChatError:
         """Return once the link is gone for good, with why."""
-        await self._closed.wait()
-        return self._ended or Disconnected()
+        while not isinstance(self.status, Closed):
+            await self._status_changed.wait()
+        return self.status.why
 
-    # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
+    def _become(self, status: Status) -> None:
+        self.status = status
+        self._status_changed.set()
+        self._status_changed = trio.Event()
+        if isinstance(status, Closed):
+            while self._waiting:
+                self._waiting.popleft().finish(status.again())
+            for room in self._rooms.values():
+                room.changed()
+            for stream in self._streams:
+                stream.wake()
 
-    async def open(self, connection: Connection, login: m.Login, nursery: trio.Nursery) -> None:
-        """Log in over a fresh connection. Raises `RequestFailed`, `Disconnected`, `ConnectFailed`."""
-        self._link = Link(connection, self._codec, self._happened)
-        self.hello = await self._link.hello()
-        nursery.start_soon(self._read, name=f"read {connection.peer}")
-        answer = await self._link.request(login, self.state.logged_in)
-        self.token = answer.reply.token
-        await self._list_rooms()
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Stay connected until `leave`, or until the link is gone for good. Raises what the first try raises."""
+        try:
+            why = await self._stay_connected(await self._converse(task_status.started))
+        except BaseException:
+            self._become(Closed(Disconnected(1006, "the client was cancelled", reconnect=False)))
+            raise
+        self._become(Closed(why))
 
-    async def _list_rooms(self) -> None:
+    async def _stay_connected(self, why: ChatError) -> ChatError:
+        """Begin one conversation after the other; return why there is no sense in another try."""
+        backoff = self._dial.backoff
+        tries: Iterator[tuple[int, float]] = iter(())
+        tried = False
+        while backoff is not None and not self._leaving and _worth_a_try(why):
+            if self._talked_for >= STABLE or not tried:
+                tried = True
+                tries = enumerate(backoff.delays(self._dial.entropy.random), start=1)
+            attempt, delay = next(tries, (0, 0.0))
+            if not attempt:
+                break
+            self._become(Reconnecting(why=why, attempt=attempt, next_try=trio.current_time() + delay))
+            await trio.sleep(delay)
+            try:
+                why = await self._converse(lambda: None)
+            except ChatError as error:
+                why = error
+        return why
+
+    async def _converse(self, begun: Callable[[], None]) -> Disconnected:
+        """Connect, log in, say that it has begun, and return why the link ended. Raises `ConnectFailed`,
+        `RequestFailed`, `Disconnected` if it did not begin."""
+        async with private_nursery(lambda nursery: nursery.cancel_scope.cancel()) as nursery:
+            link = await self._dial.connect(nursery, self._happened)
+            ended: list[Disconnected] = []
+            over = trio.Event()
+            self._talked_for = 0.0
+            try:
+                with self._dial.patience() as patience:
+                    self.hello = await link.hello()
+                    nursery.start_soon(_receive, link, ended, over)
+                    await self._log_in(link)
+                if patience.cancelled_caught:
+                    raise self._dial.too_slow()
+                nursery.start_soon(_keep_heartbeat, link, self.hello.heartbeat)
+                began_at = trio.current_time()
+                self._become(Connected())
+                begun()
+                await self._send_waiting(link)
+                await over.wait()
+                self._talked_for = trio.current_time() - began_at
+            finally:
+                self._link = None
+                self._carry_over(link)
+                link.connection.abort()
+            return ended[0]
+        raise AssertionError("unreachable")
+
+    async def _log_in(self, link: Link) -> None:
+        resume = {room.name: room.position for room in self.state.joined} if self.state.user else None
+        login = Call(evolve(self._login, resume=resume), self._logged_in, once=True)
+        reset = [name for name, answer in ((await _ask(link, login)).resume or {}).items() if answer == "reset"]
+        await self._list_rooms(link)
+        for name in reset:
+            room = self.state.rooms.get(name)
+            if room is not None and room.joined:
+                page = await _ask(link, Call(m.History(room=name, limit=REFETCHED), None, once=True))
+                self.state.fetched(room, page.events)
+        for handle in list(self._rooms.values()):
+            handle.changed()
+
+    def _logged_in(self, reply: m.LoggedIn) -> None:
+        before = {room.name for room in self.state.joined}
+        self.state.logged_in(reply)
+        self._login = evolve(self._login, user=reply.user, token=reply.token, password=None)
+        for name in before - {room.name for room in self.state.joined}:
+            self.forget(name)
+
+    async def _list_rooms(self, link: Link) -> None:
         found: dict[str, m.Summary] = {}
-        more, last = True, None
+        more = True
+        last: str | None = None
         while more:
-            page: m.Rooms = await self.request(m.ListRooms(after=last))
+            page: m.Rooms = await _ask(link, Call(m.ListRooms(after=last), None, once=True))
             found |= {summary.room: summary for summary in page.rooms}
             more, last = page.more and bool(page.rooms), page.rooms[-1].room if page.rooms else None
         self.state.listed(found.values())
 
-    async def _read(self) -> None:
-        self._ended = await self._link.run()
-        self._closed.set()
-        for room in self._rooms.values():
-            room.changed()
-        for stream in self._streams:
-            stream.wake()
+    async def _send_waiting(self, link: Link) -> None:
+        with suppress(Disconnected):
+            while self._waiting:
+                call = self._waiting.popleft()
+                if not call.done:
+                    await link.send(call)
+            self._link = link
+
+    def _carry_over(self, link: Link) -> None:
+        """What the link left unanswered waits for the next one if it is safe to repeat, before what waits already."""
+        left = link.left_over()
+        for call in left:
+            if not call.repeatable:
+                call.finish(Disconnected())
+        self._waiting.extendleft(reversed([call for call in left if call.repeatable]))
 
     def _happened(self, event: m.Event, timestamp: int) -> None:
         step = self.state.apply(event, timestamp)
@@ -186,12 +362,68 @@ class Client:
             for stream in self._streams:
                 stream.put(event, timestamp)
 
-    async def close(self) -> None:
-        """Say goodbye and end the link; bounded by the transport's ``close_timeout``."""
-        try:
-            await self._link.connection.aclose(1000, "goodbye", reconnect=False)
-        finally:
-            self._link.connection.abort()
+    # ── beginning and end ────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def empty_outbox(self) -> None:
+        """Send what an earlier run of the program left in the outbox, in order; then let new messages go."""
+        for unsent in await self.outbox.waiting() if self.outbox else ():
+            with suppress(RequestFailed):
+                await self._send_unsent(unsent)
+        self._emptied.set()
+
+    async def _send_unsent(self, unsent: Unsent) -> None:
+        if self.outbox is None:
+            return
+        room = self.state.rooms.get(unsent.room)
+        if room is None or not room.joined:
+            await self.join(unsent.room)
+        text, binary = (unsent.said, None) if isinstance(unsent.said, str) else (None, unsent.said)
+        request = m.SendMessage(room=unsent.room, text=text, binary=binary, op=unsent.op, reply_to=unsent.reply_to)
+        await self._deliver(request, None, self.outbox)
+
+    async def leave(self) -> None:
+        """Say goodbye and end the link, for good; bounded by the transport's ``close_timeout``."""
+        self._leaving = True
+        link = self._link
+        if link is not None:
+            try:
+                await link.connection.aclose(1000, "goodbye", reconnect=False)
+            finally:
+                link.connection.abort()
+
+
+class Dial:
+    """How to reach the server: everything about the link that stays the same from try to try."""
+
+    def __init__(
+        self,
+        url: str,
+        codec: Codec,
+        options: TransportOptions,
+        backoff: Backoff | None,
+        entropy: Random,
+    ) -> None:
+        self.url = url
+        self.codec = codec
+        self.options = options
+        self.backoff = backoff
+        self.entropy = entropy
+
+    async def connect(self, nursery: trio.Nursery, on_event: Callable[[m.Event, int], None]) -> Link:
+        """Open a connection, whose tasks run in the nursery. Raises `ConnectFailed`."""
+        with self.patience() as patience:
+            connection = await open_connection(nursery, self.url, self.options, self.codec.encoding)
+        if patience.cancelled_caught:
+            raise self.too_slow()
+        return Link(connection, self.codec, on_event)
+
+    def patience(self) -> trio.CancelScope:
+        """Return a scope for one step of connecting."""
+        return trio.move_on_after(self.options.handshake_timeout)
+
+    def too_slow(self) -> ConnectFailed:
+        """Return the error of a server that does not answer."""
+        return ConnectFailed(f"{self.url} did not answer within {self.options.handshake_timeout:g} seconds")
 
 
 @asynccontextmanager
@@ -206,40 +438,99 @@ async def connect(
     encoding: Encoding = "json",
     ssl_context: ssl.SSLContext | None = None,
     connect_timeout: float = 10.0,
+    # when the link is lost
+    reconnect: bool | Backoff = True,
+    outbox: str | Path | None = None,
     # what it understands and keeps
     events: Iterable[type[m.Event]] = (),
     keep: int = 1000,
+    # randomness
+    entropy: Random | None = None,
 ) -> AsyncIterator[Client]:
     """Connect to a chat server, log in, and be there for as long as the block lasts.
 
     ``url`` is ``ws://``, ``wss://``, ``tcp://`` or ``tls://`` with host and port (``memory://`` within a process).
     ``token`` is that of an earlier `Client`, to be the same person again. ``ssl_context`` is for ``wss://`` and
-    ``tls://``; without it the system's authorities verify the server. ``connect_timeout`` bounds connecting and logging in,
-    in seconds. ``events`` are event classes of a program's own. ``keep`` entries of each room are held.
+    ``tls://``; without it the system's authorities verify the server. ``connect_timeout`` bounds connecting, and
+    logging in, in seconds each.
+
+    A lost link is made anew by itself: every room goes on from its position, and what was being sent is sent again,
+    once. ``reconnect`` takes a `Backoff` to say how patiently, or False to be told of the first loss instead.
+    ``outbox`` names a file in which messages wait until the server keeps them, also across a restart of the program.
+    ``events`` are event classes of a program's own. ``keep`` entries of each room are held. ``entropy`` is
+    where ops and waits come from, for tests that are to run the same way twice.
 
     Raises `ConnectFailed` (nobody there, no chatkit server, too slow), `RequestFailed` (``name_taken``, ``bad_name``,
-    ``bad_credentials``, ``banned``), `Disconnected`, `UsageError`. Leaving the block says goodbye and closes the
-    link; cancelling closes it at once.
+    ``bad_credentials``, ``banned``), `Disconnected`, `UsageError`, `StorageUnreadable` (the outbox). Leaving the block
+    says goodbye and closes the link; cancelling closes it at once.
     """
-    client = Client(Codec(encoding, STANDARD.including(events=events)), keep)
     options = TransportOptions(
         max_message_bytes=LARGEST_FROM_SERVER, ssl_context=ssl_context, handshake_timeout=connect_timeout
     )
+    backoff = Backoff() if reconnect is True else reconnect or None
+    dial = Dial(url, Codec(encoding, STANDARD.including(events=events)), options, backoff, entropy or SystemRandom())
+    login = m.Login(user=user, password=password, token=token)
+    client = Client(dial, login, keep, None if outbox is None else Outbox(outbox))
 
     def stop(nursery: trio.Nursery) -> None:
-        nursery.start_soon(_close, client, nursery)
+        nursery.start_soon(_leave, client, nursery)
 
-    async with private_nursery(stop) as nursery:
-        with trio.move_on_after(connect_timeout) as scope:
-            connection = await open_connection(nursery, url, options, encoding)
-            await client.open(connection, m.Login(user=user, password=password, token=token), nursery)
-        if scope.cancelled_caught:
-            raise ConnectFailed(f"{url} did not answer within {connect_timeout:g} seconds")
-        yield client
-
-
-async def _close(client: Client, nursery: trio.Nursery) -> None:
     try:
-        await client.close()
+        async with private_nursery(stop) as nursery:
+            await nursery.start(client.run)
+            if client.outbox is not None:
+                nursery.start_soon(_empty_outbox, client)
+            yield client
+    finally:
+        if client.outbox is not None:
+            await client.outbox.aclose()
+
+
+async def _leave(client: Client, nursery: trio.Nursery) -> None:
+    try:
+        await client.leave()
     finally:
         nursery.cancel_scope.cancel()
+
+
+async def _empty_outbox(client: Client) -> None:
+    with suppress(Disconnected):
+        await client.empty_outbox()
+
+
+async def _receive(link: Link, ended: list[Disconnected], over: trio.Event) -> None:
+    ended.append(await link.run())
+    for call in link.left_over():
+        if not call.repeatable:
+            call.finish(Disconnected(ended[0].code, ended[0].reason, reconnect=ended[0].reconnect))
+    over.set()
+
+
+async def _keep_heartbeat(link: Link, interval: float) -> None:
+    """End a link on which the server has been silent for too long, though it was asked for a sign of life."""
+    connection, asked = link.connection, False
+    while True:
+        await trio.sleep(interval / 3)
+        silent = trio.current_time() - connection.last_heard
+        if silent < interval:
+            asked = False
+        elif asked and silent > interval * 4 / 3:
+            connection.abort()
+        else:
+            await connection.ping()
+            asked = True
+
+
+async def _ask(link: Link, call: Call) -> Any:
+    """Make a call of logging in, on this link or not at all."""
+    try:
+        await link.send(call)
+        return (await call.wait()).reply
+    finally:
+        link.forget(call)
+
+
+def _worth_a_try(why: ChatError) -> bool:
+    if isinstance(why, Disconnected):
+        return why.reconnect
+    return isinstance(why, ConnectFailed) or (isinstance(why, RequestFailed) and why.code in TRY_AGAIN)

@@ -1,46 +1,21 @@
 """One link to a server: requests out, each matched with its reply by ``ref``; events handed on in order.
 
-Laws: a request is answered exactly once or fails with `Disconnected`; after the link has ended every request fails.
+Laws: every call given to a link is answered by it or left over when it has ended; bytes go out in the order of the
+calls.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
 
-import trio
-from attrs import frozen
-
+from chatkit.client.calls import Answer, Call
 from chatkit.errors import ConnectFailed, Disconnected, ProtocolError, RequestFailed
 from chatkit.protocol.codec import Codec, EventEnvelope, Failure, Success
-from chatkit.protocol.messages import Closing, Event, Hello, Request
+from chatkit.protocol.messages import Closing, Event, Hello
 from chatkit.transport.interface import Connection
 
-R = TypeVar("R")
 OnEvent = Callable[[Event, int], None]
-OnReply = Callable[[Any], object]
-
-
-@frozen
-class Answer(Generic[R]):
-    """A reply, with the server's time in milliseconds since 1970."""
-
-    reply: R
-    timestamp: int
-
-
-class Call:
-    """A request that waits for its reply."""
-
-    __slots__ = ("answer", "done", "error", "on_reply", "request")
-
-    def __init__(self, request: Request[Any], on_reply: OnReply | None) -> None:
-        self.request = request
-        self.on_reply = on_reply
-        self.done = trio.Event()
-        self.answer: Answer[Any] | None = None
-        self.error: Exception | None = None
 
 
 class Link:
@@ -52,7 +27,6 @@ class Link:
         self._on_event = on_event
         self._refs = itertools.count(1)
         self._calls: dict[int, Call] = {}
-        self._ended: Disconnected | None = None
 
     async def hello(self) -> Hello:
         """Receive the server's first word. Raises `ConnectFailed` if it is another, `Disconnected`."""
@@ -60,30 +34,28 @@ class Link:
             first = self._codec.decode(await self.connection.receive())
         except ProtocolError as error:
             raise ConnectFailed(f"{self.connection.url} is no chatkit server: {error}") from error
+        if isinstance(first, EventEnvelope) and isinstance(first.event, Closing):
+            raise Disconnected(first.event.code, first.event.reason, reconnect=first.event.reconnect)
         if not isinstance(first, EventEnvelope) or not isinstance(first.event, Hello):
             raise ConnectFailed(f"{self.connection.url} is no chatkit server: it did not say hello")
         if first.event.protocol != 1:
             raise ConnectFailed(f"{self.connection.url} speaks protocol {first.event.protocol}; this client speaks 1")
         return first.event
 
-    async def request(self, request: Request[R], on_reply: Callable[[R], object] | None = None) -> Answer[R]:
-        """Send a request and return what answers it.
+    async def send(self, call: Call) -> None:
+        """Send a call's request. Raises `Disconnected`; the call is then left over."""
+        call.ref = next(self._refs)
+        self._calls[call.ref] = call
+        await self.connection.send(self._codec.encode_request(call.request, call.ref))
 
-        ``on_reply`` is called with the reply before any later event is handed on. Raises `RequestFailed`,
-        `Disconnected`. Cancelling waits no longer; the server may have done what was asked.
-        """
-        if self._ended is not None:
-            raise _again(self._ended)
-        ref = next(self._refs)
-        call = self._calls[ref] = Call(request, on_reply)
-        try:
-            await self.connection.send(self._codec.encode_request(request, ref))
-            await call.done.wait()
-        finally:
-            self._calls.pop(ref, None)
-        if call.answer is None:
-            raise call.error or _again(Disconnected())
-        return call.answer
+    def forget(self, call: Call) -> None:
+        """Nobody waits for this call any more: its answer is ignored, and it is not left over."""
+        if self._calls.get(call.ref) is call:
+            del self._calls[call.ref]
+
+    def left_over(self) -> list[Call]:
+        """Return the calls that were not answered, in order."""
+        return [call for call in self._calls.values() if not call.done]
 
     async def run(self) -> Disconnected:
         """Receive until the link ends; return why. What the server sends that is no message ends it too."""
@@ -91,21 +63,10 @@ class Link:
             while True:
                 self._take(await self.connection.receive())
         except Disconnected as error:
-            self._ended = error
+            return error
         except ProtocolError as error:
-            self._ended = Disconnected(1002, f"the server sent nonsense: {error}")
             self.connection.abort()
-        finally:
-            self.end(self._ended or Disconnected(1006, "the link was given up"))
-        return self._ended
-
-    def end(self, why: Disconnected) -> None:
-        """Fail every request that waits, and every later one. The first call counts."""
-        self._ended = self._ended or why
-        for call in self._calls.values():
-            if not call.done.is_set():
-                call.error = _again(self._ended)
-                call.done.set()
+            return Disconnected(1002, f"the server sent nonsense: {error}", reconnect=False)
 
     def _take(self, raw: bytes) -> None:
         message = self._codec.decode(raw)
@@ -118,17 +79,13 @@ class Link:
         call = self._calls.get(message.ref) if isinstance(message.ref, int) else None
         if call is not None:
             self._answer(call, message)
+            del self._calls[call.ref]
 
     def _answer(self, call: Call, message: Success | Failure) -> None:
         if isinstance(message, Failure):
-            call.error = RequestFailed(message.code, message.message, retry_after=message.retry_after)
-        else:
-            call.answer = Answer(self._codec.reply(message, type(call.request)), message.timestamp)
-            if call.on_reply is not None:
-                call.on_reply(call.answer.reply)
-        call.done.set()
-
-
-def _again(why: Disconnected) -> Disconnected:
-    """Return a new exception for another task: one object raised twice would mix up their tracebacks."""
-    return Disconnected(why.code, why.reason, reconnect=why.reconnect)
+            call.finish(RequestFailed(message.code, message.message, retry_after=message.retry_after))
+            return
+        answer = Answer(self._codec.reply(message, type(call.request)), message.timestamp)
+        if call.on_reply is not None:
+            call.on_reply(answer.reply)
+        call.finish(answer)

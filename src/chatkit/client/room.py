@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING
 
 import trio
 
+from chatkit.client.cursor import Cursor
 from chatkit.client.message import Message, Pending
 from chatkit.client.state import RoomState
 from chatkit.client.streams import EntryStream, MessageStream
-from chatkit.errors import UsageError
 from chatkit.protocol import messages as m
 from chatkit.protocol.positions import Position
 
@@ -26,7 +25,7 @@ class Room:
         self.state = state
         """What a frontend shows of the room; see `chatkit.client.state`."""
         self._changed = trio.Event()
-        self._entries = EntryStream(self, state.position.seq)
+        self._entries = EntryStream(self, state.position)
 
     def __repr__(self) -> str:
         return f"<Room {self.name!r} at {self.state.position.seq}>"
@@ -50,16 +49,18 @@ class Room:
         repeat with the same ``op`` and content is kept once. At most about 48 KiB of bytes or 64 KiB of text fit (the
         server announces its limit).
 
-        Raises `RequestFailed` (``empty_message``, ``not_in_room``, ``op_conflict``, ``storage_unavailable``: kept or
-        not, repeat it with the same op), `Disconnected`. Cancelling waits no longer: it may be kept all the same.
+        While the link is down this waits, and sends again under the same op until the server has answered. Raises
+        `RequestFailed` (``empty_message``, ``not_in_room``, ``op_conflict``, ``storage_unavailable``: kept or not,
+        repeat it with the same op), `Disconnected` when the link is gone for good. Cancelling waits no longer: it may
+        be kept all the same, and with an outbox it will be.
         """
         text, binary = (said, None) if isinstance(said, str) else (None, bytes(said))
-        op = op or secrets.token_hex(12)
+        op = op or self.client.new_op()
         name, state = self.name, self.client.state
-        state.sending(name, Pending(op=op, text=text, binary=binary, reply_to=reply_to))
         request = m.SendMessage(room=name, text=text, binary=binary, op=op, reply_to=reply_to)
+        state.sending(name, Pending(op=op, text=text, binary=binary, reply_to=reply_to))
         try:
-            answer = await self.client.ask(request, lambda sent: state.sent(name, op, sent))
+            answer = await self.client.say(request, lambda sent: state.sent(name, op, sent))
         except BaseException:
             state.not_sent(name, op)
             raise
@@ -77,27 +78,28 @@ class Room:
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def messages(self, *, after: Position | int | None = None) -> MessageStream:
+    def messages(self, *, after: Position | int | None = None, cursor: Cursor | None = None) -> MessageStream:
         """Iterate over the messages, without a gap or a repeat, for as long as one is in the room.
 
-        Without ``after`` this is the room's own cursor: it begins with the history asked for at `Client.join`, and a
+        Without arguments this is the room's own reader: it begins with the history asked for at `Client.join`, and a
         later call goes on where the last one stopped. With ``after`` it is an independent reader from behind that
-        position. However slow the reader, nothing is lost and memory stays bounded.
+        position. With ``cursor`` it goes on where the program stopped, also in an earlier run; the first time it
+        begins as without arguments. However slow the reader, nothing is lost and memory stays bounded.
 
-        Iterating raises `Disconnected` when the link is gone for good, `RequestFailed` if missed messages cannot be
-        fetched. Cancelling loses nothing.
+        Iterating raises `Disconnected` when the link is gone for good, `PositionLost` when what follows is no longer
+        kept, `RequestFailed` if missed messages cannot be fetched. Cancelling loses nothing.
         """
-        return MessageStream(self, self.entries(after=after))
+        return MessageStream(self, self.entries(after=after, cursor=cursor))
 
-    def entries(self, *, after: Position | int | None = None) -> EntryStream:
+    def entries(self, *, after: Position | int | None = None, cursor: Cursor | None = None) -> EntryStream:
         """As `messages`, for every durable event of the room: messages, and a program's own events."""
-        if after is None:
+        if after is None and cursor is None:
             return self._entries
-        if isinstance(after, Position):
-            if after.epoch != self.state.summary.epoch:
-                raise UsageError(f"that position is of another log than that of {self.name!r}")
-            after = after.seq
-        return EntryStream(self, after)
+        if after is None:
+            after = self._entries.position
+        elif isinstance(after, int):
+            after = Position(self.state.summary.epoch, after)
+        return EntryStream(self, after, cursor)
 
     async def history(
         self,
@@ -154,6 +156,6 @@ class Room:
         await self._changed.wait()
         self.client.check_alive()
 
-    def begin_at(self, seq: int) -> None:
-        """Let the room's own cursor begin behind a seq."""
-        self._entries.seq = seq
+    def begin_at(self, position: Position) -> None:
+        """Let the room's own reader begin behind a position."""
+        self._entries.move(position)

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import trio
 from attrs import frozen
 
+from chatkit.client.cursor import Cursor
 from chatkit.client.message import Message
 from chatkit.client.window import seq_of
+from chatkit.errors import PositionLost
 from chatkit.protocol import messages as m
+from chatkit.protocol.positions import Position
 
 if TYPE_CHECKING:
     from chatkit.client.room import Room
@@ -26,47 +29,101 @@ FETCH = 200
 
 
 class EntryStream:
-    """An iterator over a room's durable events behind a seq, then those to come.
+    """An iterator over a room's durable events behind a position, then those to come.
 
-    Iterating raises `Disconnected` when the link is gone for good and ends when one leaves the room or it is deleted.
-    Cancelling loses nothing: the next call gives the same event.
+    Iterating ends when one leaves the room or it is deleted. It raises `Disconnected` when the link is gone for good,
+    and `PositionLost`, once, when what follows is no longer kept; the next call then goes on from the oldest entry
+    that is. With a `Cursor` an entry is committed when the next one is asked for, or by `commit`. Cancelling loses
+    nothing: the next call gives the same entry.
     """
 
-    def __init__(self, room: Room, after: int) -> None:
+    def __init__(self, room: Room, position: Position, cursor: Cursor | None = None) -> None:
         self._room = room
-        self.seq = after
+        self._position = position
+        self._cursor = cursor
+        self._stored = cursor is None
+        self._committed = position
         self._fetched: deque[m.Entry] = deque()
+        self._gap_told = False
+
+    @property
+    def position(self) -> Position:
+        """Where the reader is: everything up to here has been given."""
+        return self._position
 
     def __aiter__(self) -> EntryStream:
         return self
 
     async def __anext__(self) -> m.Entry:
         await trio.lowlevel.checkpoint_if_cancelled()
+        await self._remember()
         entry = await self._next()
-        self.seq = seq_of(entry)
+        self._position = Position(self._position.epoch, seq_of(entry))
         return entry
+
+    def move(self, position: Position) -> None:
+        """Go on from another position."""
+        self._position = self._committed = position
+        self._fetched.clear()
+
+    async def commit(self) -> None:
+        """Remember in the cursor that everything given has been dealt with. Raises `StorageUnavailable`."""
+        if self._cursor is not None and self._position != self._committed:
+            position = self._position
+            await self._cursor.commit(self._room.name, position)
+            self._committed = position
+
+    async def _remember(self) -> None:
+        if self._cursor is None:
+            return
+        if self._stored:
+            await self.commit()
+            return
+        stored = await self._cursor.position(self._room.name)
+        self._stored = True
+        if stored is not None:
+            self.move(stored)
 
     async def _next(self) -> m.Entry:
         room = self._room
         while True:
+            window = room.state.window
+            if self._position.epoch != window.track.epoch:
+                self._lose(0)
             if self._fetched:
                 return self._fetched.popleft()
-            window = room.state.window
-            entry = window.after(self.seq)
+            entry = window.after(self._position.seq)
             if entry is not None:
                 return entry
-            if self.seq < window.first - 1:
+            if self._position.seq < window.first - 1:
                 await self._fetch()
-                continue
-            if not room.state.joined:
+            elif not room.state.joined:
                 raise StopAsyncIteration
-            await room.wait_change()
+            else:
+                if self._position.seq > window.track.seq:
+                    self._lose(0)
+                await room.wait_change()
 
     async def _fetch(self) -> None:
-        page = await self._room.history(after=self.seq, limit=FETCH)
-        self._fetched.extend(entry for entry in page.events if seq_of(entry) > self.seq)
-        if not self._fetched:
-            self.seq = self._room.state.window.first - 1
+        seq = self._position.seq
+        page = await self._room.history(after=seq, limit=FETCH)
+        if page.epoch != self._position.epoch:
+            self._lose(0, page.epoch)
+        fetched = [entry for entry in page.events if seq_of(entry) > seq]
+        oldest = seq_of(fetched[0]) if fetched else self._room.state.window.first
+        if oldest > seq + 1 and not self._gap_told:
+            self._lose(oldest - 1)
+        self._gap_told = False
+        self._fetched.extend(fetched)
+        if not fetched:
+            self._position = Position(page.epoch, oldest - 1)
+
+    def _lose(self, seq: int, epoch: str | None = None) -> NoReturn:
+        lost = self._position
+        self.move(Position(epoch or self._room.state.window.track.epoch, seq))
+        # Behind a new beginning the oldest entry kept may have any seq: that is no second loss.
+        self._gap_told = True
+        raise PositionLost(self._room.name, lost.epoch, lost.seq)
 
 
 class MessageStream:
@@ -76,15 +133,24 @@ class MessageStream:
         self._room = room
         self._entries = entries
 
+    @property
+    def position(self) -> Position:
+        """Where the reader is: everything up to here has been given."""
+        return self._entries.position
+
     def __aiter__(self) -> MessageStream:
         return self
 
     async def __anext__(self) -> Message:
         while True:
             entry = await self._entries.__anext__()
-            message = Message.of(entry, self._room.state.summary.epoch)
+            message = Message.of(entry, self._entries.position.epoch)
             if message is not None:
                 return message
+
+    async def commit(self) -> None:
+        """Remember in the cursor that everything given has been dealt with. Raises `StorageUnavailable`."""
+        await self._entries.commit()
 
 
 @frozen
@@ -145,7 +211,8 @@ class EventStream:
             del self._lost[name]
             return
         page = await room.history(after=seq - 1, limit=FETCH)
-        self._waiting.extend(Happening(entry.event, entry.timestamp) for entry in page.events)
-        self._lost[name] = seq_of(page.events[-1]) + 1 if page.events else room.state.position.seq + 1
+        fresh = [entry for entry in page.events if seq_of(entry) <= room.state.position.seq]
+        self._waiting.extend(Happening(entry.event, entry.timestamp) for entry in fresh)
+        self._lost[name] = seq_of(fresh[-1]) + 1 if fresh else room.state.position.seq + 1
         if self._lost[name] > room.state.position.seq:
             del self._lost[name]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import secrets
 import ssl
+import time
+from collections.abc import Callable
 
 import attrs
 from attrs import field, frozen
@@ -11,6 +14,11 @@ from attrs import field, frozen
 from chatkit.engine.engine import EngineLimits
 from chatkit.errors import UsageError
 from chatkit.transport.interface import TransportOptions
+
+
+def system_time() -> int:
+    """Return the time of day in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
 
 
 @frozen(kw_only=True)
@@ -41,6 +49,10 @@ class ServerConfig:
     heartbeat_grace: float = 8.0
     """… and is dead if nothing arrives within this."""
 
+    linger: float = 1.0
+    """Somebody whose link broke counts as present for this long: a client that comes back within it was never away.
+    A client that says goodbye leaves at once."""
+
     # All sessions
     in_flight_total_bytes: int = 67_108_864
     """Requests of all sessions waiting for their commit."""
@@ -64,6 +76,12 @@ class ServerConfig:
     transport: TransportOptions = field(factory=TransportOptions)
     ssl_context: ssl.SSLContext | None = None
     """For ``wss://`` and ``tls://`` addresses."""
+
+    # Time and randomness
+    now_ms: Callable[[], int] = system_time
+    """The time that goes into the log, in milliseconds since 1970."""
+    secret: Callable[[int], str] = secrets.token_hex
+    """Gives that many random bytes as text, for ids and tokens."""
 
     # The end
     stop_timeout: float = 10.0

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import heapq
 import logging
-import secrets
-import time
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Iterable
 from typing import assert_never
 
 import trio
@@ -39,29 +38,15 @@ from chatkit.server.session import Session
 log = logging.getLogger("chatkit.server")
 
 
-def system_time() -> int:
-    """Return the time of day in milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
-
-
 class Core:
-    """One server's state, and what moves it. ``now_ms`` and ``secret`` supply the time that goes into the log, in
-    milliseconds since 1970, and randomness: that many bytes as text."""
+    """One server's state, and what moves it."""
 
-    def __init__(
-        self,
-        backend: Backend,
-        config: ServerConfig,
-        renderer: Renderer,
-        *,
-        now_ms: Callable[[], int] = system_time,
-        secret: Callable[[int], str] = secrets.token_hex,
-    ) -> None:
-        self.now_ms = now_ms
+    def __init__(self, backend: Backend, config: ServerConfig, renderer: Renderer) -> None:
+        self.now_ms = config.now_ms
         self.backend = backend
         self.config = config
         self.renderer = renderer
-        self.engine = Engine(new_id=lambda: secret(8), new_token=lambda: secret(24), limits=config.engine)
+        self.engine = Engine(new_id=lambda: config.secret(8), new_token=lambda: config.secret(24), limits=config.engine)
         self.committer = Committer(backend, config)
         self.channels: dict[str, Channel] = {}
         self.sessions: dict[int, Session] = {}
@@ -70,6 +55,8 @@ class Core:
         self._waiting: list[tuple[int, int, trio.Event]] = []
         self._changed: set[str] = set()
         self._list_due = trio.Event()
+        self._lost: deque[tuple[float, Session]] = deque()
+        self._lost_some = trio.Event()
 
     async def load(self) -> None:
         """Take in what the backend keeps, and create the default rooms it lacks. Raises `StorageError`."""
@@ -192,6 +179,31 @@ class Core:
     def logged_in(self, session: Session) -> None:
         """From now on the session hears what is told to everyone."""
         self.everyone.add(session)
+
+    def lose_session(self, session: Session) -> None:
+        """A session's link broke: its person counts as present for a little while, for they may come back."""
+        self._silence(session)
+        self._lost.append((trio.current_time() + self.config.linger, session))
+        self._lost_some.set()
+
+    async def end_lost_sessions(self) -> None:
+        """End the sessions whose links broke and which nobody came back to, until cancelled."""
+        while True:
+            while self._lost:
+                due, session = self._lost.popleft()
+                await trio.sleep_until(due)
+                self.end_session(session)
+            self._lost_some = trio.Event()
+            await self._lost_some.wait()
+
+    def _silence(self, session: Session) -> None:
+        self.everyone.discard(session)
+        state = self.engine.sessions.get(session.id)
+        for room_id in state.rooms if state else ():
+            channel = self.channels.get(room_id)
+            if channel is not None:
+                channel.detach(session)
+                session.forget(channel)
 
     def end_session(self, session: Session) -> None:
         """A session is over: take it out everywhere and tell the others. A second call does nothing."""

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("chatkit.server")
 
 DEFAULT_STORE = "sqlite:///chat.db"
+BROKE = frozenset({1001, 1006})
+"""Codes of a link that ended without a goodbye, or of a page that is being reloaded."""
 DEFAULT_ADDRESSES = ("ws://127.0.0.1:8765", "tcp://127.0.0.1:8766")
 
 
@@ -116,6 +118,7 @@ class Server:
             await background.start(core.follow)
             background.start_soon(core.committer.run)
             background.start_soon(core.keep_lists)
+            background.start_soon(core.end_lost_sessions)
             background.start_soon(keep_heartbeat, core)
             async with trio.open_nursery() as connections:
                 connections.start_soon(self._stop_when_asked, connections)
@@ -170,6 +173,7 @@ class Server:
     async def _converse(self, connection: Connection, number: int) -> None:
         ended = trio.Event()
         session: Session | None = None
+        broke = False
         try:
             async with trio.open_nursery() as nursery:
                 session = Session(number, connection, self._core, nursery)
@@ -182,7 +186,8 @@ class Server:
                 await Requests(session, self._core, self._extensions).run()
         except* Disconnected as group:
             gone = first_of(group)
-            log.info("%r disconnected: %s", session, gone)
+            log.info("%r %s", session, gone)
+            broke = isinstance(gone, Disconnected) and gone.code in BROKE
         except* Exception:
             log.exception("%r failed unexpectedly", session)
             if session is not None and session.closing is None:
@@ -190,12 +195,15 @@ class Server:
         finally:
             try:
                 if session is not None:
-                    await self._say_goodbye(session)
+                    await self._say_goodbye(session, broke=broke)
             finally:
                 self._sessions.pop(session, None)
                 ended.set()
 
-    async def _say_goodbye(self, session: Session) -> None:
+    async def _say_goodbye(self, session: Session, *, broke: bool) -> None:
+        if broke and session.closing is None and not self._stopping.is_set():
+            self._core.lose_session(session)
+            return
         self._core.end_session(session)
         if session.closing is not None:
             code, reason, reconnect = session.closing

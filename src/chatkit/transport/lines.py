@@ -40,7 +40,6 @@ class LineConnection(Connection):
         self.url = url
         self._stream = stream
         self._options = options
-        self._server = server
         self._outlet = Outlet(stream, nursery, options.outlet_bytes, options.write_timeout)
         self._lines = LineBuffer(options.max_message_bytes)
         self._unproven = server
@@ -141,7 +140,7 @@ class LineConnection(Connection):
         return line
 
     def _checked(self, line: bytes) -> bytes:
-        if not self._server and (farewell := read_closing(line)) is not None:
+        if (farewell := read_closing(line)) is not None:
             self._end = self._end or (
                 lambda: Disconnected(farewell.code, farewell.reason, reconnect=farewell.reconnect)
             )
@@ -168,10 +167,7 @@ class LineConnection(Connection):
 
     async def _say_goodbye(self, code: int, reason: str, reconnect: bool) -> None:
         with suppress(*STREAM_ENDED):
-            if self._server:
-                self._outlet.finish(closing_event(code, reason, reconnect=reconnect) + b"\n")
-            else:
-                self._outlet.finish()
+            self._outlet.finish(closing_event(code, reason, reconnect=reconnect) + b"\n")
             await self._outlet.flush()
         self._stream.send_eof()
         with trio.move_on_after(LINGER_SECONDS):
