@@ -18,7 +18,7 @@ from chatkit.engine.decisions import (
     TellEveryone,
     TellRoom,
 )
-from chatkit.engine.engine import Engine
+from chatkit.engine.engine import Engine, Moment
 
 __all__ = [
     "Attach",
@@ -29,6 +29,7 @@ __all__ = [
     "Effect",
     "Engine",
     "Joining",
+    "Moment",
     "Proposal",
     "Reading",
     "Refusal",

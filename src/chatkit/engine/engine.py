@@ -79,6 +79,15 @@ class EngineLimits:
     """Rooms one session may be in at a time."""
 
 
+@frozen
+class Moment:
+    """When something is asked: the ``time`` of day in milliseconds since 1970, which the log keeps, and the ``clock``
+    in seconds, which never jumps. Every other ``now`` of the engine is the latter."""
+
+    time: int
+    clock: float
+
+
 class _No(Exception):
     """A refusal on its way out of a handler."""
 
@@ -102,7 +111,7 @@ class Engine:
         self._rooms_by_key: dict[str, Room] = {}
         self._new_id = new_id
         self._new_token = new_token
-        self._handlers: dict[type[m.Request[Any]], Callable[[SessionState, Any, int], Decision]] = {
+        self._handlers: dict[type[m.Request[Any]], Callable[[SessionState, Any, Moment], Decision]] = {
             m.CreateRoom: self._create_room,
             m.JoinRoom: self._join_room,
             m.LeaveRoom: self._leave_room,
@@ -167,8 +176,8 @@ class Engine:
 
     # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def handle(self, session: int, request: m.Request[Any], now: int) -> Decision:
-        """Decide a standard request of an open session. ``now`` is in milliseconds since 1970."""
+    def handle(self, session: int, request: m.Request[Any], now: Moment) -> Decision:
+        """Decide a standard request of an open session."""
         state = self.sessions[session]
         try:
             if isinstance(request, m.Login):
@@ -265,7 +274,7 @@ class Engine:
 
     # ── login ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _login(self, state: SessionState, request: m.Login, now: int) -> Decision:
+    def _login(self, state: SessionState, request: m.Login, now: Moment) -> Decision:
         if state.user is not None:
             raise _No(ErrorCode.ALREADY_LOGGED_IN, f"you are logged in as {state.user.name}")
         if request.password is not None:
@@ -284,7 +293,7 @@ class Engine:
             raise _No(ErrorCode.NAME_TAKEN, f"the name {name!r} is taken")
         state.user = user
         user.sessions.add(state.id)
-        resumed, effects = self._rooms_at_login(state, request, now / 1000)
+        resumed, effects = self._rooms_at_login(state, request, now.clock)
         effects += [CloseSession(old, 4409, "replaced by your newer link") for old in replaced]
         effects.append(Tell(state.id, m.System(text=f"Welcome, {user.name}.")))
         rooms = tuple(self.rooms[room_id].summary() for room_id in sorted(state.rooms))
@@ -313,7 +322,7 @@ class Engine:
 
     # ── rooms ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _create_room(self, state: SessionState, request: m.CreateRoom, now: int) -> Decision:
+    def _create_room(self, state: SessionState, request: m.CreateRoom, now: Moment) -> Decision:
         user = _known(state.user)
         name = check_name(request.room, "room name")
         if name_key(name) in self._rooms_by_key:
@@ -322,12 +331,12 @@ class Engine:
         if len(topic.encode()) > self.limits.topic_bytes:
             raise _No(ErrorCode.TOO_LARGE, f"a topic has at most {self.limits.topic_bytes} bytes")
         self._check_room_for_one_more(state)
-        record = self._record(name, now, topic=topic, private=bool(request.private), created_by=user.principal)
+        record = self._record(name, now.time, topic=topic, private=bool(request.private), created_by=user.principal)
         return Proposal(
             CreateRoom(room=record, owner=Member(room_id=record.room_id, principal=user.principal, role=OWNER))
         )
 
-    def _join_room(self, state: SessionState, request: m.JoinRoom, now: int) -> Decision:
+    def _join_room(self, state: SessionState, request: m.JoinRoom, now: Moment) -> Decision:
         room = self._visible(state, request.room)
         if request.after is not None and request.last is not None:
             raise _No(ErrorCode.BAD_REQUEST, "data: give 'after' or 'last', not both")
@@ -347,11 +356,11 @@ class Engine:
             return []
         return [effect for effect in self._enter(state, room, now) if not isinstance(effect, Attach)]
 
-    def _leave_room(self, state: SessionState, request: m.LeaveRoom, now: int) -> Decision:
+    def _leave_room(self, state: SessionState, request: m.LeaveRoom, now: Moment) -> Decision:
         room = self._present_in(state, request.room)
-        return Reply(m.Nothing(), tuple(self._exit(state, room, now / 1000)))
+        return Reply(m.Nothing(), tuple(self._exit(state, room, now.clock)))
 
-    def _delete_room(self, state: SessionState, request: m.DeleteRoom, now: int) -> Decision:
+    def _delete_room(self, state: SessionState, request: m.DeleteRoom, now: Moment) -> Decision:
         user, room = _known(state.user), self._visible(state, request.room)
         if room.record.permanent:
             raise _No(ErrorCode.FORBIDDEN, f"the room {room.name!r} is permanent")
@@ -359,13 +368,13 @@ class Engine:
             raise _No(ErrorCode.FORBIDDEN, f"only the owner of {room.name!r} may delete it")
         return Proposal(DeleteRoom(room_id=room.id))
 
-    def _list_rooms(self, state: SessionState, request: m.ListRooms, now: int) -> Decision:
+    def _list_rooms(self, state: SessionState, request: m.ListRooms, now: Moment) -> Decision:
         user = _known(state.user)
         seen = {room.record.key: room for room in self.rooms.values() if room.visible_to(user)}
         names, more = self._paged(seen, request.after, request.limit)
         return Reply(m.Rooms(rooms=tuple(seen[name].summary() for name in names), more=more))
 
-    def _list_users(self, state: SessionState, request: m.ListUsers, now: int) -> Decision:
+    def _list_users(self, state: SessionState, request: m.ListUsers, now: Moment) -> Decision:
         room = self._visible(state, request.room)
         here = {user.key: user for user in room.present}
         names, more = self._paged(here, request.after, request.limit)
@@ -379,7 +388,7 @@ class Engine:
 
     # ── talking ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _rename(self, state: SessionState, request: m.Rename, now: int) -> Decision:
+    def _rename(self, state: SessionState, request: m.Rename, now: Moment) -> Decision:
         user = _known(state.user)
         name = check_name(request.user, "name")
         key = name_key(name)
@@ -393,7 +402,7 @@ class Engine:
         user.name, user.key = name, key
         return Reply(m.Renamed(user=name), (TellEveryone(m.UserRenamed(user=name, was=was), but=state.id),))
 
-    def _send_message(self, state: SessionState, request: m.SendMessage, now: int) -> Decision:
+    def _send_message(self, state: SessionState, request: m.SendMessage, now: Moment) -> Decision:
         if request.to is not None:
             raise _No(ErrorCode.BAD_REQUEST, "data.to: this server has no direct messages")
         if request.room is None:
@@ -408,14 +417,14 @@ class Engine:
                 kind=MESSAGE,
                 author=user.author,
                 name=user.name,
-                time=now,
+                time=now.time,
                 body=_body_of(request),
                 op=request.op,
                 about=request.reply_to,
             )
         )
 
-    def _history(self, state: SessionState, request: m.History, now: int) -> Decision:
+    def _history(self, state: SessionState, request: m.History, now: Moment) -> Decision:
         room = self._present_in(state, request.room)
         if sum(bound is not None for bound in (request.before, request.after, request.around)) > 1:
             raise _No(ErrorCode.BAD_REQUEST, "data: give one of 'before', 'after' and 'around'")

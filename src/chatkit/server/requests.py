@@ -12,7 +12,7 @@ from typing import Any, assert_never
 import trio
 
 from chatkit.backend.records import Appended, Outcome, Page
-from chatkit.engine import Joining, Proposal, Reading, Refusal, Reply
+from chatkit.engine import Decision, Joining, Moment, Proposal, Reading, Refusal, Reply
 from chatkit.errors import ProtocolError, RequestFailed, StorageUnavailable
 from chatkit.protocol import messages as m
 from chatkit.protocol.codec import Ref
@@ -85,6 +85,10 @@ class Requests:
             code = ErrorCode.STORAGE_UNAVAILABLE
             self._answer(self._session.failure(code, "the store cannot be reached right now", ref), ref)
 
+    def _decide(self, request: m.Request[Any]) -> Decision:
+        now = Moment(self._core.now_ms(), trio.current_time())
+        return self._engine.handle(self._session.id, request, now)
+
     def _answer(self, blob: bytes, ref: Ref) -> None:
         slot = self._session.replies.reserve(ref)
         slot.blob = blob
@@ -94,7 +98,7 @@ class Requests:
 
     async def _say(self, request: m.SendMessage, ref: Ref, size: int) -> None:
         session = self._session
-        decision = self._engine.handle(session.id, request, self._core.now_ms())
+        decision = self._decide(request)
         if isinstance(decision, Refusal):
             self._answer(session.failure(decision.code, decision.message, ref, decision.retry_after), ref)
             return
@@ -126,7 +130,7 @@ class Requests:
         if self._extensions.serves(request):
             self._answer(session.success(await self._extensions.serve(request, session.id, self._core), ref), ref)
             return
-        decision = self._engine.handle(session.id, request, self._core.now_ms())
+        decision = self._decide(request)
         match decision:
             case Refusal():
                 self._refuse(request, decision, ref)
