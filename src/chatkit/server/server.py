@@ -124,7 +124,8 @@ class Server:
                 connections.start_soon(self._stop_when_asked, connections)
                 for listener in (*self._listeners, self._private):
                     connections.start_soon(self._accept_all, listener, connections)
-                    log.info("listening on %s", listener.url)
+                for address in self.addresses:
+                    log.info("listening on %s", address)
                 task_status.started(self)
             with trio.move_on_after(core.config.stop_timeout):
                 await core.committer.wait_idle()

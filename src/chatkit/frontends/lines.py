@@ -1,0 +1,92 @@
+"""Events as lines for people: which words, in which style. No colours and no terminal here."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import Enum
+
+from attrs import frozen
+
+from chatkit.frontends.commands import Conversation
+from chatkit.frontends.visible import visible
+from chatkit.protocol import messages as m
+from chatkit.protocol.times import to_datetime
+
+SHOWN_BYTES = 32
+
+
+class Style(Enum):
+    """How a piece of a line looks: the style of the terminal, in the words of prompt_toolkit."""
+
+    TIME = "fg:#808080"
+    ROOM = "fg:#808080 bold"
+    NAME = "fg:#007bff bold"
+    TEXT = ""
+    NOTICE = "fg:#00bfff italic"
+    ERROR = "fg:#ff4d4d"
+
+
+@frozen
+class Line:
+    """One line as pieces of text in their styles, safe to write to a terminal."""
+
+    pieces: tuple[tuple[Style, str], ...]
+
+    @property
+    def plain(self) -> str:
+        """The text alone."""
+        return "".join(text for _, text in self.pieces)
+
+
+def notice_line(text: str) -> Line:
+    """A notice of the system."""
+    return Line(((Style.NOTICE, f"* {visible(text)}"),))
+
+
+def error_line(text: str) -> Line:
+    """Something that went wrong."""
+    return Line(((Style.ERROR, f"! {visible(text)}"),))
+
+
+def line_of(event: m.Event, timestamp: int, conversation: Conversation) -> Line | None:
+    """Return the line to show for an event; None for one that only changes counts and lists."""
+    me = conversation.client.user
+    match event:
+        case m.ReceiveMessage():
+            return _message_line(event, timestamp, conversation)
+        case m.UserJoined(room=room, user=user, users=users) if user != me:
+            return notice_line(f"{user} has joined {room} ({users})")
+        case m.UserLeft(room=room, user=user, users=users) if user != me:
+            return notice_line(f"{user} has left {room} ({users})")
+        case m.UserRenamed(user=user, was=was) if user != me:
+            return notice_line(f"{was} is {user} now")
+        case m.RoomCreated(room=room) if room != conversation.current:
+            return notice_line(f"there is a new room: {room}")
+        case m.RoomDeleted(room=room):
+            return notice_line(f"the room {room} has been deleted")
+        case m.System(text=text):
+            return notice_line(text)
+        case m.UnknownEvent(action=action, data=data):
+            return notice_line(f"{action}: {dict(data)}")
+    return None
+
+
+def _message_line(said: m.ReceiveMessage, timestamp: int, conversation: Conversation) -> Line:
+    pieces = [(Style.TIME, f"{local_time(timestamp):%H:%M:%S} ")]
+    if said.room != conversation.current:
+        pieces.append((Style.ROOM, f"[{visible(said.room)}] "))
+    pieces += [(Style.NAME, visible(said.user)), (Style.TEXT, f": {body(said)}")]
+    return Line(tuple(pieces))
+
+
+def body(said: m.ReceiveMessage) -> str:
+    """Return what was said in one safe line; of bytes, their number and the first few."""
+    if said.binary is None:
+        return visible(said.text or "")
+    rest = "…" if len(said.binary) > SHOWN_BYTES else ""
+    return f"<{len(said.binary)} bytes: {said.binary[:SHOWN_BYTES].hex(' ')}{rest}>"
+
+
+def local_time(timestamp: int) -> datetime:
+    """Return a time of the server's in the zone of whoever looks."""
+    return to_datetime(timestamp).astimezone()
