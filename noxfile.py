@@ -1,0 +1,102 @@
+"""What is checked before a change is taken: ``nox`` for all of it, ``nox -s lint`` for a part.
+
+With ``nox --no-venv`` the sessions use the environment they are started from.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.error_on_missing_interpreters = False
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["tests", "lint", "types", "docs", "build"]
+
+PYTHONS = ["3.11", "3.12", "3.13"]
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """The tests, and which lines and branches they reach."""
+    need(session, "-e", ".[dev]")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "report", "--skip-covered", "--skip-empty")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, by ruff alone."""
+    need(session, "ruff")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """The library, and programs that use it, under mypy's strict rules."""
+    need(session, "-e", ".[dev]")
+    session.run("mypy")
+    session.run("mypy", "tests/typing")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation, where every warning is an error."""
+    need(session, "-e", ".[docs,testing]")
+    session.run("python", "-m", "sphinx", "-W", "--keep-going", "-b", "html", "docs", "docs/_build")
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """The wheel, installed where nothing of the checkout can be found, does what it promises."""
+    with tempfile.TemporaryDirectory() as elsewhere:
+        session.run("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", elsewhere, ".")
+        (wheel,) = Path(elsewhere).glob("chatkit-*.whl")
+        session.run("python", "-m", "venv", f"{elsewhere}/venv")
+        bare = f"{elsewhere}/venv/bin"
+        session.chdir(elsewhere)
+        session.run(f"{bare}/pip", "install", "--quiet", str(wheel), external=True)
+        session.run(f"{bare}/python", "-c", IMPORTS, external=True)
+        session.run(f"{bare}/python", "-c", EXTRA_IS_NAMED, external=True)
+        session.run(f"{bare}/pip", "install", "--quiet", f"{wheel}[cli]", external=True)
+        session.run(f"{bare}/chatkit", "--version", external=True)
+        session.run(f"{bare}/chatkit", "demo", external=True)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """The codec under 200,000 mutated and random messages per property. Takes its time."""
+    need(session, "-e", ".[dev]")
+    patience = ("--timeout=0", "-o", "faulthandler_timeout=0")
+    session.run("pytest", "tests/protocol/test_fuzz.py", "--hypothesis-profile=long", *patience, *session.posargs)
+
+
+def need(session: nox.Session, *what: str) -> None:
+    """Install into the session's environment, if it has one of its own."""
+    if session.virtualenv.is_sandboxed:
+        session.install(*what)
+
+
+IMPORTS = """
+import chatkit
+import chatkit.backend, chatkit.client, chatkit.engine, chatkit.protocol, chatkit.server, chatkit.testing
+from importlib.resources import files
+
+for name in chatkit.__all__:
+    getattr(chatkit, name)
+assert (files("chatkit") / "py.typed").is_file()
+"""
+
+EXTRA_IS_NAMED = """
+import chatkit
+
+try:
+    import chatkit.testing.strategies
+except chatkit.MissingExtra as error:
+    assert error.extra == "testing", error
+else:
+    raise SystemExit("hypothesis is not expected here")
+"""
