@@ -15,6 +15,7 @@ from chatkit.protocol.messages import Event
 from chatkit.server.config import ServerConfig
 from chatkit.server.rendering import Renderer
 from chatkit.server.ring import Encoded, Ring
+from chatkit.server.statistics import Counters
 from chatkit.transport.interface import WireFormat
 
 if TYPE_CHECKING:
@@ -60,12 +61,13 @@ class Audience:
 class Channel:
     """The live side of one room."""
 
-    def __init__(self, room: Room, config: ServerConfig, renderer: Renderer) -> None:
+    def __init__(self, room: Room, config: ServerConfig, renderer: Renderer, counters: Counters) -> None:
         self.room = room
         self.published = room.head
         self.attached = Audience()
         self._live = Audience()
         self._renderer = renderer
+        self._counters = counters
         self._blob_bytes = config.blob_bytes
         self._ring = Ring(config.ring_events, config.ring_bytes)
 
@@ -90,8 +92,11 @@ class Channel:
         behind: list[tuple[Session, int]] = []
         for wire, listeners in self._live.by_format.items():
             if listeners:
+                self._counters.deliveries += len(rows) * len(listeners)
                 behind += self._fan_out(encoded, wire, listeners)
         self.published = self.room.head = rows[-1].seq
+        self._counters.messages += len(rows)
+        self._counters.fell_behind += len(behind)
         for session, seq in behind:
             session.fall_behind(self, seq)
 
@@ -106,6 +111,7 @@ class Channel:
                 del listeners[session]
                 behind.append((session, before))
             before = last
+            self._counters.blobs += 1
         return behind
 
     def _blobs(self, encoded: list[Encoded], wire: WireFormat) -> Iterator[tuple[bytes, int]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import trio
 
@@ -17,6 +17,7 @@ from chatkit.backend.interface import Backend
 from chatkit.backend.records import Change, Outcome
 from chatkit.errors import StorageUnavailable
 from chatkit.server.config import ServerConfig
+from chatkit.server.statistics import Counters
 
 log = logging.getLogger("chatkit.server.commit")
 
@@ -64,7 +65,10 @@ class Waiting(Ticket):
 class Committer:
     """The one task that commits."""
 
-    def __init__(self, backend: Backend, config: ServerConfig) -> None:
+    def __init__(self, backend: Backend, config: ServerConfig, counters: Counters) -> None:
+        self.healthy = True
+        """Whether the last commit succeeded."""
+        self._counters = counters
         self._backend = backend
         self._config = config
         self._queue: deque[Ticket] = deque()
@@ -86,6 +90,11 @@ class Committer:
         ticket = Waiting(change)
         self.submit(ticket)
         return await ticket.outcome()
+
+    @property
+    def waiting(self) -> int:
+        """Changes submitted whose commit has not begun."""
+        return len(self._queue)
 
     @property
     def full(self) -> bool:
@@ -114,14 +123,9 @@ class Committer:
 
     async def _commit_some(self) -> None:
         tickets = [self._queue.popleft() for _ in range(min(len(self._queue), self._config.commit_changes))]
-        try:
-            outcomes: Iterable[Outcome | StorageUnavailable] = await self._backend.commit([t.change for t in tickets])
-        except StorageUnavailable as error:
-            log.error("a commit of %d changes failed, their outcome is unknown: %s", len(tickets), error)
-            outcomes = [error] * len(tickets)
-        except Exception as error:
-            log.exception("the backend broke its contract in a commit of %d changes", len(tickets))
-            outcomes = [StorageUnavailable(str(error))] * len(tickets)
+        began = trio.current_time()
+        outcomes = await self._outcomes([ticket.change for ticket in tickets])
+        self._counters.committed(len(tickets), trio.current_time() - began)
         for ticket, outcome in zip(tickets, outcomes, strict=True):
             self._bytes -= ticket.size
             ticket.resolve(outcome)
@@ -130,3 +134,19 @@ class Committer:
         if not self.full:
             self._capacity.set()
             self._capacity = trio.Event()
+
+    async def _outcomes(self, changes: list[Change]) -> Sequence[Outcome | StorageUnavailable]:
+        try:
+            outcomes = await self._backend.commit(changes)
+        except StorageUnavailable as error:
+            log.error("a commit of %d changes failed, their outcome is unknown: %s", len(changes), error)
+            unknown = error
+        except Exception as error:
+            log.exception("the backend broke its contract in a commit of %d changes", len(changes))
+            unknown = StorageUnavailable(str(error))
+        else:
+            self.healthy = True
+            return outcomes
+        self.healthy = False
+        self._counters.commit_failures += 1
+        return [unknown] * len(changes)

@@ -53,6 +53,15 @@ class ServerConfig:
     """Somebody whose link broke counts as present for this long: a client that comes back within it was never away.
     A client that says goodbye leaves at once."""
 
+    # HTTP on the WebSocket's port
+    http: bool = True
+    """Whether anything but WebSockets is answered there: the page, ``/healthz``, ``/metrics``, ``/connections``."""
+    origins: tuple[str, ...] = ()
+    """Web pages besides the server's own that may connect, as exact origins: ``https://chat.example.org``."""
+    operator_token: str | None = field(default=None, repr=False)
+    """Whoever sends it as ``Authorization: Bearer …`` may see ``/connections`` and ``/metrics``. Without one there is
+    no ``/connections``, and ``/metrics`` is open to everybody who reaches the port."""
+
     # All sessions
     in_flight_total_bytes: int = 67_108_864
     """Requests of all sessions waiting for their commit."""

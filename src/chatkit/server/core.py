@@ -34,6 +34,7 @@ from chatkit.server.committer import Committer
 from chatkit.server.config import ServerConfig
 from chatkit.server.rendering import Renderer
 from chatkit.server.session import Session
+from chatkit.server.statistics import Counters, Statistics
 
 log = logging.getLogger("chatkit.server")
 
@@ -43,11 +44,13 @@ class Core:
 
     def __init__(self, backend: Backend, config: ServerConfig, renderer: Renderer) -> None:
         self.now_ms = config.now_ms
+        self.counters = Counters()
+        self.loop_delay = 0.0
         self.backend = backend
         self.config = config
         self.renderer = renderer
         self.engine = Engine(new_id=lambda: config.secret(8), new_token=lambda: config.secret(24), limits=config.engine)
-        self.committer = Committer(backend, config)
+        self.committer = Committer(backend, config, self.counters)
         self.channels: dict[str, Channel] = {}
         self.sessions: dict[int, Session] = {}
         self.everyone = Audience()
@@ -158,7 +161,9 @@ class Core:
     def _channel(self, room_id: str) -> Channel | None:
         channel = self.channels.get(room_id)
         if channel is None and room_id in self.engine.rooms:
-            channel = self.channels[room_id] = Channel(self.engine.rooms[room_id], self.config, self.renderer)
+            channel = self.channels[room_id] = Channel(
+                self.engine.rooms[room_id], self.config, self.renderer, self.counters
+            )
         return channel
 
     def _detach(self, session_id: int, room_id: str) -> None:
@@ -174,11 +179,13 @@ class Core:
     def open_session(self, session: Session) -> None:
         """A link has completed its handshake."""
         self.sessions[session.id] = session
+        self.counters.connections += 1
         self.engine.open_session(session.id)
 
     def logged_in(self, session: Session) -> None:
         """From now on the session hears what is told to everyone."""
         self.everyone.add(session)
+        self.counters.logins += 1
 
     def lose_session(self, session: Session) -> None:
         """A session's link broke: its person counts as present for a little while, for they may come back."""
@@ -214,6 +221,40 @@ class Core:
         self.carry_out(effect for effect in effects if isinstance(effect, Detach))
         del self.sessions[session.id]
         self.carry_out(effect for effect in effects if not isinstance(effect, Detach))
+
+    def statistics(self, *, ready: bool) -> Statistics:
+        """Return how the server stands at this moment."""
+        counters, links = self.counters, [session.connection for session in self.sessions.values()]
+        return Statistics(
+            connections=len(self.sessions),
+            sessions=sum(len(user.sessions) for user in self.engine.users.values()),
+            users=len(self.engine.users),
+            rooms=len(self.engine.rooms),
+            lagging=sum(session.behind for session in self.sessions.values()),
+            waiting_bytes=sum(link.waiting_bytes for link in links),
+            waiting_changes=self.committer.waiting,
+            loop_delay=self.loop_delay,
+            ready=ready and self.committer.healthy,
+            connections_total=counters.connections,
+            logins_total=counters.logins,
+            messages_total=counters.messages,
+            deliveries_total=counters.deliveries,
+            fell_behind_total=counters.fell_behind,
+            commits_total=counters.commits,
+            commit_failures_total=counters.commit_failures,
+            changes_total=counters.changes,
+            commit_seconds_total=counters.commit_seconds,
+            refused_total=dict(counters.refused),
+            closed_total=dict(counters.closed),
+            turned_away_total=dict(counters.turned_away),
+        )
+
+    async def measure_delay(self) -> None:
+        """Measure how late the event loop is, once a second, until cancelled."""
+        while True:
+            due = trio.current_time() + 1.0
+            await trio.sleep_until(due)
+            self.loop_delay = trio.current_time() - due
 
     # ── the list of rooms ────────────────────────────────────────────────────────────────────────────────────────────
 

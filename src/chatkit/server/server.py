@@ -26,8 +26,10 @@ from chatkit.server.heartbeat import keep_heartbeat
 from chatkit.server.rendering import Renderer
 from chatkit.server.requests import Requests
 from chatkit.server.session import Session
+from chatkit.server.statistics import Counters, Statistics
+from chatkit.server.web import Web
 from chatkit.transport import open_listener
-from chatkit.transport.interface import Arrival, Connection, Listener
+from chatkit.transport.interface import Arrival, Connection, HttpArrival, Listener
 from chatkit.version import __version__
 
 if TYPE_CHECKING:
@@ -56,7 +58,14 @@ class ConnectionInfo:
 class Server:
     """A running chat server. Made by `open_server`."""
 
-    def __init__(self, core: Core, extensions: Extensions, listeners: Sequence[Listener], private: Listener) -> None:
+    def __init__(
+        self,
+        core: Core,
+        extensions: Extensions,
+        listeners: Sequence[Listener],
+        private: Listener,
+        routes: Sequence[Any],
+    ) -> None:
         self._core = core
         self._extensions = extensions
         self._listeners = listeners
@@ -65,6 +74,7 @@ class Server:
         self._stopping = trio.Event()
         self._connections = trio.CancelScope()
         self._sessions: dict[Session | None, trio.Event] = {}
+        self._web = Web(self, routes)
 
     # ── what it tells ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -77,6 +87,15 @@ class Server:
     def config(self) -> ServerConfig:
         """What it was configured with."""
         return self._core.config
+
+    @property
+    def counters(self) -> Counters:
+        """What it has counted since it started."""
+        return self._core.counters
+
+    def statistics(self) -> Statistics:
+        """Return how it stands at this moment."""
+        return self._core.statistics(ready=not self._stopping.is_set())
 
     def connections(self) -> list[ConnectionInfo]:
         """Return everybody who is connected now, oldest first."""
@@ -118,6 +137,7 @@ class Server:
             await background.start(core.follow)
             background.start_soon(core.committer.run)
             background.start_soon(core.keep_lists)
+            background.start_soon(core.measure_delay)
             background.start_soon(core.end_lost_sessions)
             background.start_soon(keep_heartbeat, core)
             async with trio.open_nursery() as connections:
@@ -165,6 +185,8 @@ class Server:
             arrival.abort()
 
     async def _shake_hands(self, arrival: Arrival, number: int, nursery: trio.Nursery) -> None:
+        if isinstance(arrival, HttpArrival) and not await self._web.admit(arrival):
+            return
         connection = await arrival.handshake(nursery)
         try:
             await self._converse(connection, number)
@@ -240,6 +262,7 @@ async def open_server(
     listen: Iterable[str] = DEFAULT_ADDRESSES,
     # what it adds
     extensions: Iterable[Extension] = (),
+    routes: Iterable[Any] = (),
     # limits
     config: ServerConfig | None = None,
 ) -> AsyncIterator[Server]:
@@ -247,7 +270,8 @@ async def open_server(
 
     ``store`` is the URL of a backend (``sqlite:///chat.db``, ``memory://``) or an open `Backend`, which then stays
     the caller's to close. ``listen`` are the addresses; port 0 picks a free one, and ``server.addresses`` tells.
-    An empty ``listen`` is a server for ``server.connect(…)`` alone.
+    An empty ``listen`` is a server for ``server.connect(…)`` alone. ``routes`` are Starlette routes of the program's
+    own, served over HTTP on the WebSocket's port.
 
     Leaving the block stops gracefully: nobody new is accepted, everybody is told (1001), what was accepted is
     committed and answered, within ``config.stop_timeout`` seconds. Cancelling stops at once. Either way everything
@@ -256,7 +280,10 @@ async def open_server(
     Raises `UsageError` (a wrong URL, colliding extensions), `ListenFailed`, `StorageUnreadable`.
     """
     async with AsyncExitStack() as stack:
-        server = await _prepare(stack, store, tuple(listen), Extensions(extensions), config or ServerConfig())
+        added = Extensions(extensions)
+        core = await _prepare(stack, store, added, config or ServerConfig())
+        *public, private = await _listen(stack, (*listen, "memory://"), core.config)
+        server = Server(core, added, public, private, tuple(routes))
         async with private_nursery(lambda _: server.stop()) as nursery:
             await nursery.start(server.run)
             yield server
@@ -267,6 +294,7 @@ async def serve(
     *,
     listen: Iterable[str] = DEFAULT_ADDRESSES,
     extensions: Iterable[Extension] = (),
+    routes: Iterable[Any] = (),
     config: ServerConfig | None = None,
     task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -274,24 +302,24 @@ async def serve(
 
     Takes what `open_server` takes and raises what it raises.
     """
-    async with open_server(store, listen=listen, extensions=extensions, config=config) as server:
+    async with open_server(store, listen=listen, extensions=extensions, routes=routes, config=config) as server:
         task_status.started(server)
         await server.wait_stopped()
 
 
-async def _prepare(
-    stack: AsyncExitStack, store: str | Backend, listen: Sequence[str], extensions: Extensions, config: ServerConfig
-) -> Server:
+async def _prepare(stack: AsyncExitStack, store: str | Backend, extensions: Extensions, config: ServerConfig) -> Core:
     backend = store if isinstance(store, Backend) else await open_backend(store)
     if backend is not store:
         stack.push_async_callback(backend.aclose)
     core = Core(backend, config, Renderer(extensions.vocabulary))
     await core.load()
-    options = config.transport_options
+    return core
+
+
+async def _listen(stack: AsyncExitStack, urls: Iterable[str], config: ServerConfig) -> list[Listener]:
     listeners = []
-    for url in (*listen, "memory://"):
-        listener = await open_listener(url, options)
+    for url in urls:
+        listener = await open_listener(url, config.transport_options)
         stack.callback(listener.close)
         listeners.append(listener)
-    *public, private = listeners
-    return Server(core, extensions, public, private)
+    return listeners

@@ -53,6 +53,11 @@ class Session:
         user = self._core.engine.user_of(self.id)
         return f"[{self.id} {self.connection.peer}{' ' + user.name if user else ''}]"
 
+    @property
+    def behind(self) -> bool:
+        """Whether it is served from a position in some room, rather than live."""
+        return bool(self._pulls)
+
     # ── sending ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def tell(self, event: Event) -> None:
@@ -66,6 +71,7 @@ class Session:
 
     def failure(self, code: str, message: str, ref: Ref, retry_after: float | None = None) -> bytes:
         """Return a framed error."""
+        self._core.counters.refused[str(code)] += 1
         return self.wire.frame(
             self.codec.encode_failure(code, message, ref, self._core.now_ms(), retry_after=retry_after)
         )
@@ -163,4 +169,5 @@ class Session:
         """End the link with this code, soon. The first call counts."""
         if self.closing is None:
             self.closing = (code, reason, reconnect)
+            self._core.counters.closed[code] += 1
         self._nursery.cancel_scope.cancel()

@@ -19,10 +19,14 @@ from __future__ import annotations
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import trio
 from attrs import field, frozen
+
+if TYPE_CHECKING:
+    from chatkit.transport.stream import ByteStream
+    from chatkit.transport.upgrade import RequestHead
 
 Encoding = Literal["json", "msgpack"]
 
@@ -125,6 +129,8 @@ class Arrival(ABC):
     """Somebody at the door: accepted, not yet shaken hands with."""
 
     peer: str
+    url: str
+    """The listener's."""
 
     @abstractmethod
     async def handshake(self, nursery: trio.Nursery) -> Connection:
@@ -134,6 +140,25 @@ class Arrival(ABC):
     @abstractmethod
     def abort(self) -> None:
         """Turn the arrival away without a word."""
+
+
+class HttpArrival(Arrival):
+    """An arrival that begins as an HTTP request: a WebSocket's handshake, or a plain request on the same port.
+
+    Look with `read_head`, then go on with `handshake`, `refuse` or `release`.
+    """
+
+    @abstractmethod
+    async def read_head(self) -> RequestHead:
+        """Return the request's head. Raises as `Arrival.handshake`."""
+
+    @abstractmethod
+    async def refuse(self, status: int, sentence: str) -> None:
+        """Answer with an HTTP status and a sentence, and close. Bounded by ``close_timeout``; never fails."""
+
+    @abstractmethod
+    def release(self) -> tuple[ByteStream, bytes]:
+        """Hand over the stream and what was read of it."""
 
 
 class Listener(ABC):

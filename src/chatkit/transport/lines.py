@@ -192,7 +192,7 @@ class LineArrival(Arrival):
         self.peer = stream.peer
         self._stream = stream
         self._options = options
-        self._url = url
+        self.url = url
 
     async def handshake(self, nursery: trio.Nursery) -> Connection:
         try:
@@ -207,7 +207,7 @@ class LineArrival(Arrival):
         except BaseException:
             self.abort()
             raise
-        return LineConnection(nursery, self._stream, self._url, self._options, server=True)
+        return LineConnection(nursery, self._stream, self.url, self._options, server=True)
 
     def abort(self) -> None:
         self._stream.abort()

@@ -30,7 +30,7 @@ from chatkit.transport.closing import (
 )
 from chatkit.transport.frames import BINARY, CLOSE, PING, TEXT, FrameMeter, close_payload, masked_frame
 from chatkit.transport.gate import Gate
-from chatkit.transport.interface import Arrival, Connection, Encoding, Listener, TransportOptions, WireFormat
+from chatkit.transport.interface import Connection, Encoding, HttpArrival, Listener, TransportOptions, WireFormat
 from chatkit.transport.outlet import Outlet
 from chatkit.transport.stream import ByteStream
 from chatkit.transport.upgrade import SUBPROTOCOLS, Refused, RequestHead, answer, judge, parse_head, read_head
@@ -246,7 +246,7 @@ def _library_options(options: TransportOptions) -> LibraryOptions:
     }
 
 
-class WebSocketArrival(Arrival):
+class WebSocketArrival(HttpArrival):
     """Somebody at the door of a WebSocket listener.
 
     `handshake` does it all. Whoever wants to look first calls `read_head`, and then goes on with `handshake`, `refuse`
@@ -257,7 +257,7 @@ class WebSocketArrival(Arrival):
         self.peer = stream.peer
         self._stream = stream
         self._options = options
-        self._url = url
+        self.url = url
         self._head: RequestHead | None = None
         self._rest = b""
 
@@ -306,7 +306,7 @@ class WebSocketArrival(Arrival):
     async def _accept(self, nursery: trio.Nursery, head: RequestHead, chosen: str | None) -> Connection:
         format = SERVER_FORMATS[SUBPROTOCOLS[chosen] if chosen else "json"]
         connection = WebSocketConnection(
-            nursery, self._stream, self._url, self._options, format=format, server=True, head=head, rest=self._rest
+            nursery, self._stream, self.url, self._options, format=format, server=True, head=head, rest=self._rest
         )
 
         async def shake(tasks: trio.Nursery, gate: Gate) -> library.WebSocketConnection:
