@@ -2,10 +2,11 @@
 
 `open_test_server` runs a server without sockets, clocks or files, and `TestServer.person` brings people who talk and
 say what they expect to hear. `check_backend` and `check_transport` hold a part of one's own to the laws that ours
-keep. `cancel_at_each_checkpoint` finds what a cancelled task leaves behind. `chatkit.testing.strategies` draws
-messages and their bytes for Hypothesis.
+keep. `FaultProxy` makes the network bad, by a seed. `cancel_at_each_checkpoint` finds what a cancelled task leaves
+behind. `chatkit.testing.strategies` draws messages and their bytes for Hypothesis.
 
-Nothing here needs pytest, and all of it works under Trio's autojump clock. Names are loaded when first used.
+Nothing here needs pytest, and all of it but `FaultProxy` works under Trio's autojump clock: its sockets are real.
+Names are loaded when first used.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from chatkit.testing.backend import check_backend
     from chatkit.testing.cancellation import cancel_at_each_checkpoint
     from chatkit.testing.people import NotAsExpected, Person
+    from chatkit.testing.proxy import Ending, FaultProxy, Plan, Way, mixed_faults
     from chatkit.testing.server import TestServer, open_test_server
     from chatkit.testing.transport import Pair, check_transport
 
@@ -25,19 +27,25 @@ _HOMES = {
     "chatkit.testing.backend": ("check_backend",),
     "chatkit.testing.cancellation": ("cancel_at_each_checkpoint",),
     "chatkit.testing.people": ("NotAsExpected", "Person"),
+    "chatkit.testing.proxy": ("Ending", "FaultProxy", "Plan", "Way", "mixed_faults"),
     "chatkit.testing.server": ("TestServer", "open_test_server"),
     "chatkit.testing.transport": ("Pair", "check_transport"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Ending",
+    "FaultProxy",
     "NotAsExpected",
     "Pair",
     "Person",
+    "Plan",
     "TestServer",
+    "Way",
     "cancel_at_each_checkpoint",
     "check_backend",
     "check_transport",
+    "mixed_faults",
     "open_test_server",
     "strategies",
 ]
