@@ -11,6 +11,10 @@
     ├── ConnectFailed          no link came to be: wrong address, refused, handshake failed
     ├── PositionLost           a reader's position is no longer in the log; it has been moved to what is kept
     ├── ListenFailed           an address cannot be listened on
+    ├── CommandFailed          what somebody asked of a bot cannot be done; the text is for them
+    │   ├── BadArgument        a command's argument is missing or not what was expected
+    │   └── NotAllowed         a guard refused: a role, a cooldown, too many at once
+    ├── ConversationEnded      somebody did not answer a bot: no more time, a cancel word, gone
     └── StorageError           the backend cannot do what was asked
         ├── StorageUnavailable a commit's outcome is unknown; safe to repeat with the same op
         └── StorageUnreadable  the store cannot be opened: not ours, damaged, from a newer version
@@ -98,6 +102,47 @@ class PositionLost(ChatError):
 
 class ListenFailed(ChatError):
     """An address cannot be listened on: in use, not allowed, not local."""
+
+
+class CommandFailed(ChatError):
+    """What somebody asked of a bot cannot be done. Raise it in a handler: its text is the answer they get."""
+
+
+class BadArgument(CommandFailed):
+    """An argument of a command is missing or not what was expected.
+
+    ``parameter`` is its name, ``got`` what was typed (None if it was missing), ``expected`` what should have been,
+    ``usage`` the command's usage line; the text says it all in one sentence and the usage.
+    """
+
+    def __init__(self, parameter: str, got: str | None, expected: str, usage: str) -> None:
+        if got is None:
+            sentence = f"{parameter} is missing: expected {expected}."
+        else:
+            shown = got if len(got) <= 40 else f"{got[:39]}…"
+            sentence = f"{parameter}: expected {expected}, not “{shown}”."
+        super().__init__(f"{sentence} Usage: {usage}")
+        self.parameter = parameter
+        self.got = got
+        self.expected = expected
+        self.usage = usage
+
+
+class NotAllowed(CommandFailed):
+    """A guard refused. ``retry_after`` is in how many seconds it may not refuse any more, if that is known."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ConversationEnded(ChatError):
+    """Somebody did not answer a bot's question. ``reason`` is ``timeout``, ``cancelled`` (they said a cancel word),
+    or ``left`` (they are gone, or the room is)."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the conversation has ended: {reason}")
+        self.reason = reason
 
 
 class StorageError(ChatError):

@@ -11,6 +11,7 @@ from chatkit.client.room import Room
 from chatkit.client.state import ClientState, RoomState
 from chatkit.client.status import Closed, Connected, Reconnecting, Status
 from chatkit.client.streams import EntryStream, EventStream, Happening, MessageStream
+from chatkit.protocol.positions import Position
 
 __all__ = [
     "Backoff",
@@ -26,6 +27,7 @@ __all__ = [
     "MessageStream",
     "Outbox",
     "Pending",
+    "Position",
     "Reconnecting",
     "Room",
     "RoomState",
