@@ -62,6 +62,16 @@ class ServerConfig:
     """Whoever sends it as ``Authorization: Bearer …`` may see ``/connections`` and ``/metrics``. Without one there is
     no ``/connections``, and ``/metrics`` is open to everybody who reaches the port."""
 
+    # How many
+    max_connections: int = 20_000
+    """Connections at a time; mind the descriptors the process may have."""
+    max_connections_per_address: int = 512
+    """… from one IPv4 address or one IPv6 network of 64 bits; an office behind one address still gets in."""
+    max_strangers: int = 2_000
+    """Connections that have not logged in; when one more comes the oldest is dropped."""
+    max_strangers_per_address: int = 200
+    """… from one address, so that one attacker only ever crowds out himself."""
+
     # All sessions
     in_flight_total_bytes: int = 67_108_864
     """Requests of all sessions waiting for their commit."""

@@ -186,6 +186,7 @@ class Core:
         """From now on the session hears what is told to everyone."""
         self.everyone.add(session)
         self.counters.logins += 1
+        session.entered.logged_in()
 
     def lose_session(self, session: Session) -> None:
         """A session's link broke: its person counts as present for a little while, for they may come back."""

@@ -21,6 +21,7 @@ from chatkit.private import first_of, private_nursery
 from chatkit.protocol.messages import Hello
 from chatkit.server.config import ServerConfig
 from chatkit.server.core import Core
+from chatkit.server.door import Door, Pass
 from chatkit.server.extension import Extension, Extensions
 from chatkit.server.heartbeat import keep_heartbeat
 from chatkit.server.rendering import Renderer
@@ -75,6 +76,7 @@ class Server:
         self._connections = trio.CancelScope()
         self._sessions: dict[Session | None, trio.Event] = {}
         self._web = Web(self, routes)
+        self._door = Door(core.config, core.counters)
 
     # ── what it tells ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -175,7 +177,12 @@ class Server:
         """The barrier: nothing that happens inside harms anybody outside."""
         try:
             async with trio.open_nursery() as nursery:
-                await self._shake_hands(arrival, number, nursery)
+                entered = self._door.enter(arrival.peer, nursery.cancel_scope.cancel)
+                if entered is not None:
+                    try:
+                        await self._shake_hands(arrival, number, nursery, entered)
+                    finally:
+                        entered.leave()
                 nursery.cancel_scope.cancel()
         except* (Disconnected, ProtocolError) as group:
             log.info("[%d %s] turned away: %s", number, arrival.peer, first_of(group))
@@ -184,22 +191,22 @@ class Server:
         finally:
             arrival.abort()
 
-    async def _shake_hands(self, arrival: Arrival, number: int, nursery: trio.Nursery) -> None:
+    async def _shake_hands(self, arrival: Arrival, number: int, nursery: trio.Nursery, entered: Pass) -> None:
         if isinstance(arrival, HttpArrival) and not await self._web.admit(arrival):
             return
         connection = await arrival.handshake(nursery)
         try:
-            await self._converse(connection, number)
+            await self._converse(connection, number, entered)
         finally:
             connection.abort()
 
-    async def _converse(self, connection: Connection, number: int) -> None:
+    async def _converse(self, connection: Connection, number: int, entered: Pass) -> None:
         ended = trio.Event()
         session: Session | None = None
         broke = False
         try:
             async with trio.open_nursery() as nursery:
-                session = Session(number, connection, self._core, nursery)
+                session = Session(number, connection, self._core, nursery, entered)
                 self._sessions[session] = ended
                 self._core.open_session(session)
                 log.info("%r connected over %s", session, connection.url.partition(":")[0])

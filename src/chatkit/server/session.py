@@ -9,6 +9,7 @@ import trio
 from chatkit.errors import Disconnected, StorageUnavailable
 from chatkit.protocol.codec import Ref
 from chatkit.protocol.messages import CaughtUp, Event
+from chatkit.server.door import Pass
 from chatkit.server.replies import ReplyQueue
 from chatkit.transport.interface import Connection
 
@@ -33,7 +34,7 @@ class Pull:
 class Session:
     """A connected client, logged in or about to."""
 
-    def __init__(self, number: int, connection: Connection, core: Core, nursery: trio.Nursery) -> None:
+    def __init__(self, number: int, connection: Connection, core: Core, nursery: trio.Nursery, entered: Pass) -> None:
         self.id = number
         self.connection = connection
         self.wire = connection.format
@@ -43,6 +44,7 @@ class Session:
         self.since = core.now_ms()
         self.closing: tuple[int, str, bool] | None = None
         self.settled = trio.Event()
+        self.entered = entered
         self._core = core
         self._nursery = nursery
         self._pulls: dict[Channel, Pull] = {}

@@ -1,0 +1,35 @@
+"""Token buckets: a burst at once, then a steady rate. Pure; time is an argument."""
+
+from __future__ import annotations
+
+from attrs import define, frozen
+
+
+@frozen
+class Rate:
+    """What is allowed: ``burst`` at once, and ``per_second`` from then on."""
+
+    burst: float
+    per_second: float
+
+
+@define(eq=False)
+class Bucket:
+    """One who is limited by a rate. ``full_at`` is when everything that was taken will have been made good."""
+
+    rate: Rate
+    full_at: float = 0.0
+
+    def take(self, now: float, amount: float = 1.0) -> float:
+        """Take an amount and return 0, or take nothing and return the seconds after which it can be taken.
+
+        An amount larger than the burst counts as the burst, so that it can be taken at all.
+        """
+        rate = self.rate
+        cost = min(amount, rate.burst) / rate.per_second
+        full_at = max(self.full_at, now) + cost
+        wait = full_at - now - rate.burst / rate.per_second
+        if wait > 1e-9:
+            return wait
+        self.full_at = full_at
+        return 0.0
