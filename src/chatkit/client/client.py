@@ -323,6 +323,8 @@ class Client:
         self._login = evolve(self._login, user=reply.user, token=reply.token, password=None)
         for name in before - {room.name for room in self.state.joined}:
             self.forget(name)
+        for state in self.state.joined:
+            self._handle(state.name)  # so that its cursor begins at the login, not when it is first asked for
 
     async def _list_rooms(self, link: Link) -> None:
         found: dict[str, m.Summary] = {}

@@ -80,7 +80,7 @@ class TextNarrator(Narrator):
         await self._print(
             Text.assemble(
                 ("\nDone", good),
-                f" in {figures['seconds']:g} s: {figures['messages']:g} messages, {figures['deliveries']:g} deliveries, "
+                f" in {figures['seconds']:g} s: {figures['messages']:g} messages, {figures['deliveries']:g} sightings, "
                 "half of them within ",
                 (f"{figures['median_ms']:g} ms", good),
                 f",\nthe slowest within {figures['slowest_ms']:g} ms, each message on disk before anybody saw it.\n",

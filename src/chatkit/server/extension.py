@@ -38,6 +38,11 @@ class RequestContext:
     """Who is logged in on this link; None before login."""
     _core: Core
 
+    @property
+    def name(self) -> str:
+        """The name of who asks; empty before login, which only hooks see."""
+        return self.user.user if self.user else ""
+
     async def publish(self, event: Event, *, op: str | None = None) -> Position | None:
         """Publish an event of a registered class to the room it names, in the name of who asks.
 

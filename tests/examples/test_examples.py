@@ -1,0 +1,149 @@
+"""Every example is run as its reader runs it, and says what it should."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+import chatkit
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+PATIENCE = 20.0
+
+
+@contextmanager
+def running(name: str, *arguments: str, folder: Path, **options: object) -> Iterator[subprocess.Popen[str]]:
+    """Run an example beside the test; it is ended with the block."""
+    command = [sys.executable, str(EXAMPLES / name), *arguments]
+    with subprocess.Popen(
+        command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(PATIENCE)
+
+
+def run(name: str, *arguments: str, folder: Path, said: str | None = None) -> str:
+    """Run an example to its end and return what it printed."""
+    command = [sys.executable, str(EXAMPLES / name), *arguments]
+    finished = subprocess.run(command, cwd=folder, input=said, capture_output=True, text=True, timeout=PATIENCE)
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+def line_of(process: subprocess.Popen[str]) -> str:
+    """Return the next line a process prints."""
+    assert process.stdout is not None
+    return process.stdout.readline().rstrip("\n")
+
+
+@pytest.fixture
+def addresses(tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """The addresses of examples/server.py, running: WebSocket and TCP."""
+    with running("server.py", "ws://127.0.0.1:0", "tcp://127.0.0.1:0", folder=tmp_path) as server:
+        _, _, ws, tcp = line_of(server).split(" ")
+        yield ws, tcp
+
+
+def test_they_are_short_and_about_one_thing() -> None:
+    for example in EXAMPLES.glob("*.py"):
+        lines = example.read_text().splitlines()
+        assert len(lines) < 60, example.name
+        assert lines[0].startswith('"""'), example.name
+
+
+def test_the_server_keeps_what_is_said_across_a_restart(tmp_path: Path) -> None:
+    for expected in ("ann: first\n", "ann: first\nann: second\n"):
+        with running("server.py", "tcp://127.0.0.1:0", folder=tmp_path) as server:
+            url = line_of(server).rpartition(" ")[2]
+            said = expected.splitlines()[-1].removeprefix("ann: ")
+            run("cli.py", "ann", url, folder=tmp_path, said=f"{said}\n")
+            history = run("raw_socket.py", *where(url), folder=tmp_path).partition("kept as number")[2]
+            assert expected in history.replace("sam: Typed by hand\n", "")
+
+
+def test_the_smallest_client_shows_what_others_say(addresses: tuple[str, str], tmp_path: Path) -> None:
+    ws, tcp = addresses
+    with running("smallest_client.py", ws, folder=tmp_path) as client:
+        assert line_of(client) == "ann: Hello, everybody!"
+        run("cli.py", "bob", tcp, folder=tmp_path, said="hi ann\n")
+        assert line_of(client) == "bob: hi ann"
+
+
+def test_the_cli_talks_both_ways_at_once(addresses: tuple[str, str], tmp_path: Path) -> None:
+    ws, tcp = addresses
+    with (
+        running("cli.py", "ann", ws, folder=tmp_path, stdin=subprocess.PIPE) as ann,
+        running("cli.py", "bob", tcp, folder=tmp_path, stdin=subprocess.PIPE) as bob,
+    ):
+        for speaker, name, text in ((ann, "ann", "one"), (bob, "bob", "two"), (ann, "ann", "three")):
+            speaker.stdin.write(f"{text}\n")
+            speaker.stdin.flush()
+            for listener in (ann, bob):
+                assert line_of(listener).endswith(f"{name}: {text}")
+        for one in (ann, bob):
+            one.stdin.write(" \n/quit\n")
+            one.stdin.close()
+            assert line_of(one).startswith("! ")
+            assert one.wait(PATIENCE) == 0
+
+
+async def test_the_echo_bot_answers_others_and_never_itself(addresses: tuple[str, str], tmp_path: Path) -> None:
+    async with chatkit.connect(addresses[0], user="ann") as ann:
+        room, events = ann.rooms["general"], ann.events()
+        with running("echo_bot.py", addresses[1], folder=tmp_path):
+            while getattr((await anext(events)).event, "user", None) != "echo":
+                pass
+            messages = room.messages()
+            heard = []
+            for said in ("echo: echo: a loop?", "hello", "echo: the end"):
+                await room.send(said)
+            while "the end" not in heard:
+                heard.append((await anext(messages)).text)
+    assert [text for text in heard if text not in ("hello", "echo: echo: a loop?", "echo: the end")] == [
+        "echo: a loop?",
+        "the end",
+    ]
+
+
+def test_two_rooms(tmp_path: Path) -> None:
+    assert run("two_rooms.py", folder=tmp_path) == (
+        "bob is in general\n"
+        "[general] ann: Come to the tea room!\n"
+        "[tea] ann: Only those in here read this.\n"
+        "bob is in general tea\n"
+    )
+
+
+def test_embedded(tmp_path: Path) -> None:
+    _, *said = run("embedded.py", "ws://127.0.0.1:0", folder=tmp_path).splitlines()
+    assert said == [f"thermometer says {degrees} degrees" for degrees in (20, 21, 22)]
+
+
+def test_a_socket_is_enough(addresses: tuple[str, str], tmp_path: Path) -> None:
+    printed = run("raw_socket.py", *where(addresses[1]), folder=tmp_path)
+    assert printed.startswith("event: hello\n")
+    assert "logged in as sam in general\n" in printed
+    assert printed.endswith("sam: Typed by hand\n")
+
+
+def test_a_game_of_ones_own(tmp_path: Path) -> None:
+    verdicts, first, second, said = run("game.py", folder=tmp_path).splitlines()
+    assert verdicts == "lower right!"
+    assert first == "Guessed(room='general', seq=1, user='ann', number=50)"
+    assert "number=42" in second
+    assert "text='It was ··!'" in said
+
+
+def where(url: str) -> tuple[str, str]:
+    """Return a URL's host and port."""
+    parts = urlsplit(url)
+    return str(parts.hostname), str(parts.port)
