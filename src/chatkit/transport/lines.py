@@ -48,6 +48,7 @@ class LineConnection(Connection):
         self._receiving = False
         self._receiver_left = trio.Event()
         self._closing = False
+        self._discarding = False
         self._closed = trio.Event()
         self._end: Callable[[], Disconnected] | None = None
         """What this end decided, or the peer said, about the end of the link."""
@@ -120,12 +121,15 @@ class LineConnection(Connection):
             if self._too_large:
                 limit = self._options.max_message_bytes
                 await self._refuse(TOO_LARGE, f"a message is longer than {limit} bytes")
+            if self._closing:
+                await self._discard()
+                raise self._disconnected()
             try:
                 data = await self._stream.receive_some(self._options.receive_buffer_bytes)
             except STREAM_ENDED as error:
                 raise self._disconnected() from error
             if self._closing:
-                await self._stream.discard()
+                await self._discard()
                 raise self._disconnected()
             if not data:
                 raise self._disconnected()
@@ -171,9 +175,20 @@ class LineConnection(Connection):
             await self._outlet.flush()
         self._stream.send_eof()
         with trio.move_on_after(LINGER_SECONDS):
-            if self._receiving:  # that task discards what still comes
+            while self._receiving:  # that task discards what still comes
                 await self._receiver_left.wait()
+            await self._discard()
+
+    async def _discard(self) -> None:
+        """Throw away what still comes. One task does it; another that would waits until the link is closed."""
+        if self._discarding:
+            await self._closed.wait()
+            return
+        self._discarding = True
+        try:
             await self._stream.discard()
+        finally:
+            self._discarding = False
 
     def _disconnected(self) -> Disconnected:
         if self._end is None:
