@@ -286,7 +286,16 @@ def test_timestamps_of_a_server(timestamp: Any) -> None:
         JSON.decode(orjson.dumps({"action": "system", "data": {"text": "x"}, "timestamp": timestamp}))
 
 
-def test_one_encoding_takes_no_time_from_the_other() -> None:
+@pytest.mark.parametrize("data", [None, [], "x", 1, True])
+def test_data_of_a_server_is_an_object(data: Any) -> None:
+    for action in ("success", "error", "system", "newer"):
+        with pytest.raises(ProtocolError, match=r"^data: expected an object$"):
+            JSON.decode(orjson.dumps({"action": action, "data": data, "timestamp": NOW}))
+    with pytest.raises(ProtocolError, match=r"^data: expected an object$"):
+        JSON.event_from("newer", data)
+
+
+def test_times_of_messagepack_are_no_text() -> None:
     with pytest.raises(ProtocolError, match=r"^data\.text: expected a string$"):
         MSGPACK.decode_request(msgpack.packb({"action": "send_message", "data": {"text": msgpack.Timestamp(0)}}))
 

@@ -26,6 +26,7 @@ from chatkit.protocol import (
     SendMessage,
     Success,
     UnknownEvent,
+    Vocabulary,
 )
 from chatkit.protocol.vocabulary import RESERVED
 from chatkit.testing import strategies as draw
@@ -233,3 +234,16 @@ def test_the_same_action_twice() -> None:
 def test_reserved_actions_are_free_of_the_standard_ones() -> None:
     assert not RESERVED & (set(STANDARD.requests) | set(STANDARD.events))
     assert all(re.fullmatch(r"[a-z_]+", action) for action in {*STANDARD.requests, *STANDARD.events})
+
+
+@pytest.mark.parametrize("depth", [50, 200, 300])
+def test_a_vocabulary_made_by_hand_still_never_breaks_a_decoder(depth: int) -> None:
+    class_ = frozen(type("Grown", (Event,), {"action": "grown", "__annotations__": {"root": Node}, "root": field()}))
+    codec = Codec("json", Vocabulary(STANDARD.requests, {"grown": class_}))
+    for leaf in ('{"children":1}', "{}"):
+        root = '{"children":[' * depth + leaf + "]}" * depth
+        raw = f'{{"action":"grown","timestamp":"2026-11-20T10:30:00Z","data":{{"root":{root}}}}}'
+        try:
+            assert isinstance(codec.decode(raw.encode()), EventEnvelope)
+        except ProtocolError as error:
+            assert str(error).startswith("data")  # noqa: PT017
