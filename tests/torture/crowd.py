@@ -1,0 +1,183 @@
+"""A crowd of clients that talk, read and follow, come back by themselves, and remember what they were told."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Any
+
+import trio
+from attrs import define, field
+from checks import Witness
+
+import chatkit
+from chatkit.client import Backoff, Client, Happening
+from chatkit.errors import ConnectFailed, Disconnected, PositionLost, RequestFailed
+from chatkit.protocol.messages import Entry, ReceiveMessage
+
+ROOM = "general"
+BACKOFF = Backoff(first=0.05, factor=1.5, most=0.5)
+LAST_WORD = "last-word"
+
+
+@define(eq=False)
+class Talker:
+    """One client of the crowd, whichever link it has at the moment."""
+
+    url: str
+    witness: Witness
+    random: Random
+    pause: float
+    """Seconds between what it says, on average."""
+    token: str = field(factory=lambda: secrets.token_hex(24))
+    client: Client | None = None
+    done: bool = False
+    """It has nothing more to say, and knows the outcome of everything it said."""
+
+    async def live(self, crowd: Crowd) -> None:
+        """Connect, until that succeeds once; then talk until the crowd falls silent, and listen to the end."""
+        while True:
+            try:
+                async with chatkit.connect(
+                    self.url,
+                    user=self.witness.name,
+                    token=self.token,
+                    reconnect=BACKOFF,
+                    connect_timeout=5.0,
+                ) as client:
+                    self.client = client
+                    await self._stay(client, crowd)
+                    return
+            except (ConnectFailed, Disconnected):
+                if self.client is not None:
+                    raise
+                await trio.sleep(BACKOFF.first * self.random.random())
+
+    async def _stay(self, client: Client, crowd: Crowd) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._read, client, crowd)
+            nursery.start_soon(self._follow, client, crowd)
+            crowd.here()
+            try:
+                await self._talk(client, crowd)
+            except (RequestFailed, Disconnected) as error:
+                self.witness.surprises.append(f"could not say something: {error!r}")
+            self.done = True
+            crowd.changed()
+
+    async def _talk(self, client: Client, crowd: Crowd) -> None:
+        witness, number = self.witness, 0
+        while not crowd.silent.is_set():
+            number += 1
+            await self._say(client, f"{witness.name}-{number}")
+            crowd.changed()
+            with trio.move_on_after(self.random.expovariate(1 / self.pause)):
+                await crowd.silent.wait()
+
+    async def _say(self, client: Client, op: str) -> None:
+        witness = self.witness
+        witness.sent.add(op)
+        message = await client.rooms[ROOM].send(f"this is {op}", op=op)
+        if op in witness.acked:
+            witness.surprises.append(f"{op} was acknowledged twice")
+        witness.acked[op] = (message.epoch, message.seq)
+
+    async def say_last_word(self) -> None:
+        """Say what everybody waits for."""
+        assert self.client is not None
+        await self._say(self.client, LAST_WORD)
+
+    async def _read(self, client: Client, crowd: Crowd) -> None:
+        entries = client.rooms[ROOM].entries()
+        while True:
+            try:
+                entry = await entries.__anext__()
+            except (PositionLost, RequestFailed) as error:
+                self.witness.surprises.append(f"reading was interrupted: {error!r}")
+                continue
+            except (StopAsyncIteration, Disconnected) as error:
+                self.witness.surprises.append(f"reading ended: {error!r}")
+                return
+            if _noted(entry, self.witness.read):
+                return
+
+    async def _follow(self, client: Client, crowd: Crowd) -> None:
+        try:
+            async for happening in client.events():
+                if _noted(happening, self.witness.followed):
+                    return
+        except Disconnected as error:
+            self.witness.surprises.append(f"following ended: {error!r}")
+
+
+def _noted(told: Entry | Happening, seen: list[tuple[int, str]]) -> bool:
+    """Note a message; say whether it was the last."""
+    event = told.event
+    if not isinstance(event, ReceiveMessage):
+        return False
+    seen.append((event.seq, event.op or ""))
+    return event.op == LAST_WORD
+
+
+@define(eq=False)
+class Crowd:
+    """Several talkers in one room. Made by `talking`."""
+
+    talkers: Sequence[Talker]
+    silent: trio.Event = field(factory=trio.Event)
+    """Set when nothing new is to be said."""
+    _present: int = 0
+    _news: trio.Event = field(factory=trio.Event)
+
+    @property
+    def witnesses(self) -> list[Witness]:
+        """What each of them was told and saw."""
+        return [talker.witness for talker in self.talkers]
+
+    @property
+    def acked(self) -> int:
+        """How much has been acknowledged so far."""
+        return sum(len(talker.witness.acked) for talker in self.talkers)
+
+    def here(self) -> None:
+        """One more has connected for the first time."""
+        self._present += 1
+        self.changed()
+
+    def changed(self) -> None:
+        """Wake whoever waits for something."""
+        self._news.set()
+        self._news = trio.Event()
+
+    async def reach(self, what: Callable[[], Any]) -> None:
+        """Return once something is so."""
+        while not what():
+            await self._news.wait()
+
+    async def arrive(self) -> None:
+        """Return once everybody has connected."""
+        await self.reach(lambda: self._present == len(self.talkers))
+
+    async def fall_silent(self) -> None:
+        """Let nobody say anything more; return once everybody knows the outcome of what they said, after one last
+        word for everybody to wait for."""
+        self.silent.set()
+        await self.reach(lambda: all(talker.done for talker in self.talkers))
+        await self.talkers[0].say_last_word()
+
+
+@asynccontextmanager
+async def talking(urls: Sequence[str], count: int, *, pause: float, seed: int = 0) -> AsyncIterator[Crowd]:
+    """Let ``count`` clients talk, over these addresses in turn. Leaving the block waits until everybody has seen the
+    last word: call `Crowd.fall_silent` before."""
+    talkers = [
+        Talker(urls[number % len(urls)], Witness(f"t{number}"), Random(f"{seed}/{number}"), pause)
+        for number in range(count)
+    ]
+    crowd = Crowd(talkers)
+    async with trio.open_nursery() as nursery:
+        for talker in talkers:
+            nursery.start_soon(talker.live, crowd)
+        yield crowd

@@ -1,0 +1,51 @@
+"""Runs ``chatkit`` as the command does, for the torture suite: tells its pid first, and on SIGUSR1 what it holds.
+
+``CHATKIT_TORTURE_SYNCHRONOUS`` makes a server that acknowledges before its disk does, for the trace check to catch.
+"""
+
+# ruff: noqa: E402
+from __future__ import annotations
+
+import os
+
+os.write(1, b"pid %d\n" % os.getpid())  # before the imports: a tracer may end us in the middle of them
+
+import gc
+import json
+import signal
+import sqlite3
+import sys
+from pathlib import Path
+
+import trio
+
+from chatkit.backend import sqlite_schema, sqlite_writer
+from chatkit.frontends.main import main
+
+
+def tell(*_: object) -> None:
+    """Write what this process holds, as a line of JSON."""
+    gc.collect()
+    statistics = trio.lowlevel.current_statistics()
+    resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+    line = json.dumps({"tasks": statistics.tasks_living, "resident": resident})
+    os.write(1, f"holds {line}\n".encode())
+
+
+def acknowledge_too_early(mode: str) -> None:
+    """Let SQLite not wait for the disk."""
+    open_writer = sqlite_schema.open_writer
+
+    def opened(path: Path) -> sqlite3.Connection:
+        connection = open_writer(path)
+        connection.execute(f"PRAGMA synchronous = {mode}").close()
+        return connection
+
+    vars(sqlite_writer)["open_writer"] = opened
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGUSR1, tell)
+    if mode := os.environ.get("CHATKIT_TORTURE_SYNCHRONOUS"):
+        acknowledge_too_early(mode)
+    sys.exit(main(sys.argv[1:]))
