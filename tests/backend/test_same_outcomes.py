@@ -21,10 +21,12 @@ from chatkit.backend.records import (
     DeleteRoom,
     Member,
     Outcome,
+    Page,
     PutMember,
     RemoveMember,
     RoomRecord,
     Row,
+    Trim,
 )
 
 few = st.sampled_from
@@ -56,6 +58,7 @@ changes: st.SearchStrategy[Change] = st.one_of(
     st.builds(DeleteRoom, room_id=ids),
     st.builds(PutMember, member=members),
     st.builds(RemoveMember, room_id=ids, principal=people),
+    st.builds(Trim, room_id=ids, first=st.integers(-1, 5)),
 )
 
 
@@ -65,6 +68,7 @@ class Model:
     def __init__(self) -> None:
         self.rooms: dict[str, RoomRecord] = {}
         self.rows: dict[str, list[Row]] = {}
+        self.heads: dict[str, int] = {}
         self.members: dict[tuple[str, str], Member] = {}
 
     def apply(self, change: Change) -> str | Row | None:
@@ -75,6 +79,7 @@ class Model:
                 return "room_exists"
             self.rooms[room.room_id] = room
             self.rows[room.room_id] = []
+            self.heads[room.room_id] = 0
             if change.owner is not None:
                 self.members[room.room_id, change.owner.principal] = change.owner
             return None
@@ -91,7 +96,12 @@ class Model:
                 self.members[room_id, member.principal] = member
             case RemoveMember(principal=principal):
                 self.members.pop((room_id, principal), None)
+            case Trim(first=first):
+                self.rows[room_id] = [row for row in self.rows[room_id] if row.seq >= first]
         return None
+
+    def first(self, room_id: str) -> int:
+        return self.rows[room_id][0].seq if self.rows[room_id] else self.heads[room_id] + 1
 
     def append(self, change: Append) -> str | Row:
         rows = self.rows[change.room_id]
@@ -99,9 +109,10 @@ class Model:
             if change.op is not None and (row.author, row.op) == (change.author, change.op):
                 same = (row.kind, row.body, row.about) == (change.kind, change.body, change.about)
                 return row if same else "op_conflict"
+        self.heads[change.room_id] += 1
         row = Row(
             room_id=change.room_id,
-            seq=len(rows) + 1,
+            seq=self.heads[change.room_id],
             kind=change.kind,
             author=change.author,
             name=change.name,
@@ -123,10 +134,13 @@ def plain(outcome: Outcome) -> str | Row | None:
 async def same_as(model: Model, backend: Backend) -> None:
     snapshot = await backend.directory.snapshot()
     found = {room.room_id: room for room in snapshot.rooms}
-    assert found == {key: evolve(room, head=len(model.rows[key])) for key, room in model.rooms.items()}
+    assert found == {
+        key: evolve(room, head=model.heads[key], first=model.first(key)) for key, room in model.rooms.items()
+    }
     assert {(m.room_id, m.principal): m for m in snapshot.members} == model.members
     for room_id, rows in model.rows.items():
-        assert (await backend.log.read(room_id, after=0, limit=1000)).rows == tuple(rows)
+        page = Page(rows=tuple(rows), first=model.first(room_id), head=model.heads[room_id])
+        assert await backend.log.read(room_id, after=0, limit=1000) == page
 
 
 async def live(backend: Backend, commits: Sequence[Sequence[Change]]) -> tuple[list[list[Outcome]], list[Batch]]:

@@ -26,6 +26,7 @@ from chatkit.backend.records import (
     Refused,
     RemoveMember,
     Row,
+    Trim,
 )
 from chatkit.backend.storable import why_not
 
@@ -36,11 +37,14 @@ OP_CONFLICT = Refused("op_conflict", "this op was used before, with other conten
 
 @define(eq=False)
 class Place:
-    """A room as a commit needs it. ``fresh``: made by this very commit, so the books know nothing of its rows."""
+    """A room as a commit needs it. ``fresh``: made by this very commit, so the books know nothing of its rows.
+
+    Rows below ``first`` are gone, whether or not the books have let go of them yet."""
 
     epoch: str
     key: str
     head: int
+    first: int
     fresh: bool = False
 
 
@@ -85,7 +89,7 @@ class Draft:
             return self.places[room_id]
         except KeyError:
             known = self._books.place(room_id)
-            place = self.places[room_id] = known and Place(known.epoch, known.key, known.head)
+            place = self.places[room_id] = known and Place(known.epoch, known.key, known.head, known.first)
             return place
 
     def _append(self, change: Append) -> Outcome:
@@ -119,7 +123,7 @@ class Draft:
         row = self._rows.get((room_id, author, op))
         if row is None and not self._trusting and not place.fresh:
             row = self._books.row_of(room_id, author, op)
-        return row
+        return row if row is not None and row.seq >= place.first else None
 
     def _fact(self, change: Change) -> Outcome | None:
         """Take a directory change; None means applied."""
@@ -134,6 +138,8 @@ class Draft:
                 return self._keep(change, member.room_id)
             case RemoveMember(room_id=room_id):
                 return self._keep(change, room_id)
+            case Trim(room_id=room_id, first=first):
+                return self._trim(room_id, first)
             case Append():  # a subclass of it: the caller's dispatch is by exact type, for speed
                 return self._append(change)
             case _:
@@ -149,7 +155,7 @@ class Draft:
         room = change.room
         if self._place(room.room_id) is not None or self._room_of(room.key) is not None:
             return ROOM_EXISTS
-        self.places[room.room_id] = Place(room.epoch, room.key, 0, fresh=True)
+        self.places[room.room_id] = Place(room.epoch, room.key, 0, 1, fresh=True)
         self._keys[room.key] = room.room_id
         if room.head != 0 or room.first != 1:
             change = evolve(change, room=evolve(room, head=0, first=1))
@@ -164,6 +170,16 @@ class Draft:
         self._keys[place.key] = None
         self._rows = {key: row for key, row in self._rows.items() if key[0] != room_id}
         self._items.append(change)
+        return None
+
+    def _trim(self, room_id: str, first: int) -> Outcome | None:
+        place = self._place(room_id)
+        if place is None:
+            return NO_SUCH_ROOM
+        first = min(first, place.head + 1)
+        if first > place.first:
+            place.first = first
+            self._items.append(Trim(room_id=room_id, first=first))
         return None
 
     def _room_of(self, key: str) -> str | None:

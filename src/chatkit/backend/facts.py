@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from attrs import asdict
 
-from chatkit.backend.records import CreateRoom, DeleteRoom, Fact, Member, PutMember, RemoveMember, RoomRecord
+from chatkit.backend.records import CreateRoom, DeleteRoom, Fact, Member, PutMember, RemoveMember, RoomRecord, Trim
 from chatkit.errors import StorageUnavailable
 
 _KINDS: dict[type[Fact], str] = {
@@ -15,6 +15,7 @@ _KINDS: dict[type[Fact], str] = {
     DeleteRoom: "delete_room",
     PutMember: "put_member",
     RemoveMember: "remove_member",
+    Trim: "trim",
 }
 
 
@@ -43,5 +44,7 @@ def _load(kind: str, data: dict[str, Any]) -> Fact:
             return PutMember(member=Member(**data["member"]))
         case "remove_member":
             return RemoveMember(**data)
+        case "trim":
+            return Trim(**data)
         case _:
             raise ValueError(kind)

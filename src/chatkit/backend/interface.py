@@ -4,10 +4,11 @@ A backend is opened by URL (:func:`chatkit.backend.open_backend`). It must hold 
 :func:`chatkit.testing.check_backend` tests:
 
 1. When `commit` returns, what it says is kept is kept: on disk for a durable backend, whatever happens to the process.
-2. Within a room, seq is dense: 1, 2, 3 … in the order of commits and, inside a commit, of its changes.
+2. Within a room, seq is dense: 1, 2, 3 … in the order of commits and, inside a commit, of its changes. None is used
+   again after a `Trim`.
 3. A refused change or a duplicate harms no other change of the same commit.
 4. Everything committed, by anybody, passes through every feed exactly once, in commit order; batches are never split
-   or reordered.
+   or reordered. Only rows deleted or trimmed meanwhile are left out for a feed that is behind.
 5. A cancelled `commit` is either kept whole or not at all, and the next one works.
 """
 
@@ -38,7 +39,7 @@ class Log(ABC):
         ``after`` gives the rows that follow this seq, ``before`` those that end just below it; exactly one is given.
         A page ends after ``limit`` rows or before the row that would take it over ``max_bytes`` (by `Row.size`), but
         holds at least one row if there is any in that direction. With ``after`` it is the rows nearest to ``after``,
-        with ``before`` the rows nearest to ``before``.
+        with ``before`` the rows nearest to ``before``. Rows that were trimmed are passed over: `Page.first` tells.
 
         Raises KeyError if there is no such room, `StorageUnavailable` when the store cannot be read now.
         """

@@ -96,9 +96,9 @@ class MemoryLog(Log):
     ) -> Page:
         start, forward, limit = bounds(after, before, limit)
         await trio.lowlevel.checkpoint()
-        near, head = self._backend.store.rows(room_id, start, forward, limit)
+        near, first, head = self._backend.store.rows(room_id, start, forward, limit)
         rows = fill(near, max_bytes)
-        return Page(rows=tuple(rows if forward else reversed(rows)), first=1, head=head)
+        return Page(rows=tuple(rows if forward else reversed(rows)), first=first, head=head)
 
     def tail(self, after: int) -> Feed:
         return Feed(self._backend.feeds, after, self._since)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from attrs import define, evolve, field
@@ -24,6 +24,7 @@ from chatkit.backend.records import (
     RoomRecord,
     Row,
     Snapshot,
+    Trim,
 )
 
 STRETCH_BATCHES = 500
@@ -34,19 +35,35 @@ TRIM_EVERY = 1_000
 
 @define(eq=False)
 class MemoryRoom:
-    """A room, its rows (``rows[seq - 1]``), who is in it, and the rows that carry an op."""
+    """A room, its rows (``rows[seq - first]``), who is in it, and the rows that carry an op."""
 
     record: RoomRecord
     rows: list[Row] = field(factory=list)
     members: dict[str, Member] = field(factory=dict)
     ops: dict[tuple[str, str], Row] = field(factory=dict)
+    first: int = 1
+
+    @property
+    def head(self) -> int:
+        """The seq of the newest row, also after it was trimmed."""
+        return self.first + len(self.rows) - 1
+
+    def trim(self, first: int) -> int:
+        """Let go of the rows below ``first``; return how many that were."""
+        gone = first - self.first
+        for row in self.rows[:gone]:
+            if row.op is not None:
+                del self.ops[row.author, row.op]
+        del self.rows[:gone]
+        self.first = first
+        return gone
 
 
 class MemoryStore:
     """What all openings of one store share.
 
-    The journal repeats every batch for feeds that are behind. As in a database, the rows of a deleted room go from it,
-    and of the directory changes the newest `FACTS_KEPT` stay.
+    The journal repeats every batch for feeds that are behind. As in a database, the rows of a deleted room and those
+    that were trimmed go from it, and of the directory changes the newest `FACTS_KEPT` stay.
     """
 
     def __init__(self) -> None:
@@ -58,47 +75,52 @@ class MemoryStore:
         self._oldest = 0
         self._newest = 0
         self._facts = 0
+        self._rows = 0
+        self._trimmed = 0  # rows still in the journal, though no longer kept
 
     def commit(self, changes: Sequence[Change]) -> list[Outcome]:
         """Apply changes and hand the batch to every feed."""
         draft = Draft(changes, self, self._newest)
         if (batch := draft.batch) is not None:
-            self._journal.append(batch)
             self._newest = batch.position
-            for item in batch.items:
-                self._apply(item)
+            outlived = self._applied(batch)
+            self._journal.append(outlived)
             if self._facts >= FACTS_KEPT + TRIM_EVERY:
-                self._trim()
+                self._forget_facts()
+            if self._trimmed >= TRIM_EVERY and self._trimmed > self._rows // 2:
+                self._strip()
             for feeds in self.openings:
                 feeds.publish(batch)
         return draft.outcomes
 
-    def rows(self, room_id: str, start: int, forward: bool, limit: int) -> tuple[Iterator[Row], int]:
-        """Return the rows after or before a seq, nearest first, and the room's head. Raises KeyError."""
-        rows = self._rooms[room_id].rows
-        near = islice(rows, min(start, len(rows)), None) if forward else reversed(rows[: max(0, start - 1)][-limit:])
-        return islice(near, min(limit, len(rows))), len(rows)
+    def rows(self, room_id: str, start: int, forward: bool, limit: int) -> tuple[Iterator[Row], int, int]:
+        """Return the rows after or before a seq, nearest first, and the room's first and head. Raises KeyError."""
+        room = self._rooms[room_id]
+        rows = room.rows
+        index = min(max(0, start - room.first + forward), len(rows))
+        near = islice(rows, index, None) if forward else reversed(rows[max(0, index - limit) : index])
+        return islice(near, min(limit, len(rows))), room.first, room.head
 
     def since(self, after: int) -> Stretch:
         """Return some batches after a position of the feed."""
         check_position(after, self._oldest, self._newest)
         start = bisect_right(self._journal, after, key=lambda batch: batch.position)
-        batches = tuple(self._journal[start : start + STRETCH_BATCHES])
-        return Stretch(batches, self._newest, start + len(batches) < len(self._journal))
+        batches = tuple(islice(self._kept(islice(self._journal, start, None)), STRETCH_BATCHES + 1))
+        return Stretch(batches[:STRETCH_BATCHES], self._newest, len(batches) > STRETCH_BATCHES)
 
     def snapshot(self) -> Snapshot:
         """Return the directory."""
         rooms = self._rooms.values()
         return Snapshot(
             position=self._newest,
-            rooms=tuple(evolve(room.record, head=len(room.rows)) for room in rooms),
+            rooms=tuple(evolve(room.record, head=room.head, first=room.first) for room in rooms),
             members=tuple(member for room in rooms for member in room.members.values()),
         )
 
     def place(self, room_id: str) -> Place | None:
         """See `Books`."""
         room = self._rooms.get(room_id)
-        return None if room is None else Place(room.record.epoch, room.record.key, len(room.rows))
+        return None if room is None else Place(room.record.epoch, room.record.key, room.head, room.first)
 
     def room_of(self, key: str) -> str | None:
         """See `Books`."""
@@ -108,11 +130,22 @@ class MemoryStore:
         """See `Books`."""
         return self._rooms[room_id].ops.get((author, op))
 
+    def _applied(self, batch: Batch) -> Batch:
+        """Apply a batch; return what of it outlives it, for the journal."""
+        kept: list[Row | Fact] = []
+        for item in batch.items:
+            self._apply(item)
+            if isinstance(item, DeleteRoom):
+                kept = [one for one in kept if not (isinstance(one, Row) and one.room_id == item.room_id)]
+            kept.append(item)
+        return batch if len(kept) == len(batch.items) else Batch(batch.position, tuple(kept))
+
     def _apply(self, item: Row | Fact) -> None:
         match item:
             case Row():
                 room = self._rooms[item.room_id]
                 room.rows.append(item)
+                self._rows += 1
                 if item.op is not None:
                     room.ops[item.author, item.op] = item
                 return
@@ -123,15 +156,17 @@ class MemoryStore:
             case DeleteRoom(room_id=room_id):
                 gone = self._rooms.pop(room_id)
                 del self._keys[gone.record.key]
-                if gone.rows:
-                    self._strip(lambda _, kept: not (isinstance(kept, Row) and kept.room_id == room_id))
+                if gone.head:
+                    self._strip()
             case PutMember(member=member):
                 self._rooms[member.room_id].members[member.principal] = member
             case RemoveMember(room_id=room_id, principal=principal):
                 self._rooms[room_id].members.pop(principal, None)
+            case Trim(room_id=room_id, first=first):
+                self._trimmed += self._rooms[room_id].trim(first)
         self._facts += 1
 
-    def _trim(self) -> None:
+    def _forget_facts(self) -> None:
         kept = 0
         for batch in reversed(self._journal):
             if kept >= FACTS_KEPT:
@@ -139,12 +174,23 @@ class MemoryStore:
                 break
             kept += sum(not isinstance(item, Row) for item in batch.items)
         self._facts = kept
-        self._strip(lambda position, item: isinstance(item, Row) or position > self._oldest)
+        self._strip()
 
-    def _strip(self, keep: Callable[[int, Row | Fact], bool]) -> None:
-        """Keep of the journal what ``keep(position of the batch, item)`` says."""
-        stripped = (
-            Batch(batch.position, tuple(item for item in batch.items if keep(batch.position, item)))
-            for batch in self._journal
-        )
-        self._journal = [batch for batch in stripped if batch.items]
+    def _strip(self) -> None:
+        """Let the journal go of what is no longer kept."""
+        self._journal = list(self._kept(self._journal))
+        self._rows = sum(isinstance(item, Row) for batch in self._journal for item in batch.items)
+        self._trimmed = 0
+
+    def _kept(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Give what is kept of some batches of the journal."""
+        for batch in batches:
+            items = tuple(item for item in batch.items if self._is_kept(item, batch.position))
+            if items:
+                yield batch if len(items) == len(batch.items) else Batch(batch.position, items)
+
+    def _is_kept(self, item: Row | Fact, position: int) -> bool:
+        if not isinstance(item, Row):
+            return position > self._oldest
+        room = self._rooms.get(item.room_id)
+        return room is not None and item.seq >= room.first

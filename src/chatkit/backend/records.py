@@ -43,7 +43,8 @@ class Row:
 class RoomRecord:
     """A room as the directory keeps it. ``key`` is the case-mapped name and unique; ``epoch`` names the room's log.
 
-    ``head`` is the seq of the newest row (0: none) and ``first`` that of the oldest still kept.
+    ``head`` is the seq of the newest row (0: none yet), also after that row was trimmed, and ``first`` that of the
+    oldest still kept; ``head + 1`` if none is.
     """
 
     room_id: str
@@ -115,7 +116,17 @@ class RemoveMember:
     principal: str
 
 
-Fact: TypeAlias = CreateRoom | DeleteRoom | PutMember | RemoveMember
+@frozen(kw_only=True)
+class Trim:
+    """Let go of a room's rows below seq ``first``, and of the ops they remember. The room's head stays: no seq is
+    used again, and ``first`` counts as one past the head at most. Where that much has gone already nothing happens.
+    Refused with ``no_such_room``."""
+
+    room_id: str
+    first: int
+
+
+Fact: TypeAlias = CreateRoom | DeleteRoom | PutMember | RemoveMember | Trim
 Change: TypeAlias = Append | Fact
 
 

@@ -25,6 +25,7 @@ from chatkit.backend.records import (
     PutMember,
     RemoveMember,
     Row,
+    Trim,
 )
 from chatkit.backend.sqlite_reader import HEAD, POSITION, ROW, load_row
 from chatkit.backend.sqlite_schema import open_writer, reason_of
@@ -129,14 +130,14 @@ class SqliteWriter:
                     self._insert(rows)
                     rows, waiting = [], 0
             elif not isinstance(item, Row):
-                if isinstance(item, DeleteRoom):  # what came before it goes with it, what comes after stays
+                if isinstance(item, DeleteRoom | Trim):  # what came before it goes with it, what comes after stays
                     self._insert(rows)
                     rows, waiting = [], 0
                 self.execute("INSERT INTO facts VALUES (?, ?, ?)", pos, end, dump_fact(item))
                 self._apply(item)
         self._insert(rows)
         if self._facts >= TRIM_EVERY:
-            self._trim()
+            self._trim_facts()
 
     def _insert(self, rows: list[Any]) -> None:
         start = 0
@@ -171,13 +172,16 @@ class SqliteWriter:
                 self._put(member)
             case RemoveMember(room_id=room_id, principal=principal):
                 self.execute("DELETE FROM members WHERE room_id = ? AND principal = ?", room_id, principal)
+            case Trim(room_id=room_id, first=first):
+                self.execute("DELETE FROM log WHERE room_id = ? AND seq < ?", room_id, first)
+                self.execute("UPDATE rooms SET first = ? WHERE room_id = ?", first, room_id)
             case _:
                 assert_never(fact)
 
     def _put(self, member: Member) -> None:
         self.execute("INSERT OR REPLACE INTO members VALUES (?, ?, ?)", member.room_id, member.principal, member.role)
 
-    def _trim(self) -> None:
+    def _trim_facts(self) -> None:
         """Forget the directory changes before the newest `FACTS_KEPT`, whole commits only, and remember up to where."""
         last = self.execute("SELECT batch FROM facts ORDER BY pos DESC LIMIT 1 OFFSET ?", FACTS_KEPT).fetchone()
         if last is not None:
@@ -189,7 +193,7 @@ class SqliteWriter:
         """See `Books`."""
         known = self._places.get(room_id)
         if known is None:
-            found = self.execute(f"SELECT epoch, key, {HEAD} FROM rooms WHERE room_id = ?", room_id).fetchone()
+            found = self.execute(f"SELECT epoch, key, {HEAD}, first FROM rooms WHERE room_id = ?", room_id).fetchone()
             known = found and Place(*found)
         return known
 

@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from attrs import fields
 
-from chatkit.backend.records import Append, Change, CreateRoom, DeleteRoom, Member, PutMember, RemoveMember, RoomRecord
+from chatkit.backend.records import (
+    Append,
+    Change,
+    CreateRoom,
+    DeleteRoom,
+    Member,
+    PutMember,
+    RemoveMember,
+    RoomRecord,
+    Trim,
+)
 
 INTEGER_MAX = 2**63 - 1
 INTEGER_MIN = -(2**63)
@@ -23,7 +33,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 _FIELDS = {
     kind: tuple((field.name, _TYPES[str(field.type)]) for field in fields(kind))
-    for kind in (Append, DeleteRoom, RemoveMember, Member, RoomRecord)
+    for kind in (Append, DeleteRoom, RemoveMember, Trim, Member, RoomRecord)
 }
 
 
@@ -38,13 +48,13 @@ def why_not(change: Change) -> str | None:
             return _why_not(room) or _why_not(owner)
         case PutMember(member=member):
             return _why_not(member)
-        case Append() | DeleteRoom() | RemoveMember():
+        case Append() | DeleteRoom() | RemoveMember() | Trim():
             return _why_not(change)
         case _:
             return f"{type(change).__name__} is no change"
 
 
-def _why_not(record: Append | DeleteRoom | RemoveMember | Member | RoomRecord) -> str | None:
+def _why_not(record: Append | DeleteRoom | RemoveMember | Trim | Member | RoomRecord) -> str | None:
     for name, types in _FIELDS.get(type(record), ()):
         value = getattr(record, name)
         if not isinstance(value, types):

@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 from typing import Any, assert_never
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from chatkit.backend.records import (
     Append,
@@ -31,6 +31,7 @@ from chatkit.backend.records import (
     RoomRecord,
     Row,
     Snapshot,
+    Trim,
 )
 from chatkit.engine.decisions import (
     Attach,
@@ -247,6 +248,12 @@ class Engine:
             case RemoveMember(room_id=room_id, principal=principal):
                 if room_id in self.rooms:
                     self.rooms[room_id].members.pop(principal, None)
+                return []
+            case Trim(room_id=room_id, first=first):
+                room = self.rooms.get(room_id)
+                if room is not None:
+                    room.record = evolve(room.record, first=first)
+                    room.head = max(room.head, first - 1)
                 return []
         assert_never(item)
 

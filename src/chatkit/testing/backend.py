@@ -36,6 +36,7 @@ from chatkit.backend.records import (
     RemoveMember,
     RoomRecord,
     Row,
+    Trim,
 )
 from chatkit.errors import ChatError, StorageUnavailable, UsageError
 
@@ -564,6 +565,53 @@ async def _next_of(subscription: AsyncIterator[tuple[str, bytes]], topic: str) -
             return data
 
 
+async def trimming_lets_go(backend: Backend) -> None:
+    """A trim removes the rows below its seq, and their ops, and nothing else; it never goes backwards."""
+    room, other = await _make_room(backend), await _make_room(backend, "untouched")
+    await backend.commit([_append(room, str(seq), op=f"o{seq}") for seq in range(1, 11)])
+
+    async def expect_kept(what: str, first: int, head: int) -> None:
+        page = await backend.log.read(room.room_id, after=0, limit=100)
+        _expect(f"the rows {what}", [row.seq for row in page.rows], list(range(first, head + 1)))
+        _expect(f"first and head {what}", (page.first, page.head), (first, head))
+        page = await backend.log.read(room.room_id, before=first + 1)
+        _expect(f"what comes before the second row {what}", [row.seq for row in page.rows], [first][: head + 1 - first])
+        (record,) = [r for r in (await backend.directory.snapshot()).rooms if r.room_id == room.room_id]
+        _expect(f"the record {what}", (record.first, record.head), (first, head))
+
+    async with _followed(backend) as feed:
+        outcomes = await backend.commit(
+            [
+                Trim(room_id=room.room_id, first=4),
+                Trim(room_id=room.room_id, first=2),
+                _append(room, "3 anew", op="o3"),
+                _append(room, "4", op="o4"),
+                Trim(room_id=_room().room_id, first=2),
+            ]
+        )
+        _expect("the outcomes", _codes(outcomes), ["ok", "ok", "ok", "ok", "no_such_room"])
+        again, repeat = outcomes[2:4]
+        duplicates = [isinstance(one, Appended) and one.duplicate for one in (again, repeat)]
+        _expect("which of the ops are remembered", duplicates, [False, True])
+        await expect_kept("after a trim", 4, 11)
+        await backend.commit([Trim(room_id=room.room_id, first=-5), Trim(room_id=room.room_id, first=4)])
+        await expect_kept("after a trim backwards", 4, 11)
+        await backend.commit([_append(room, "12"), Trim(room_id=room.room_id, first=2**53), _append(room, "13")])
+        await expect_kept("after a trim of everything before the newest", 13, 13)
+        await backend.commit([Trim(room_id=room.room_id, first=14)])
+        await expect_kept("after a trim of everything", 14, 13)
+        _expect("the next seq", [row.seq for row in _rows_of(await backend.commit([_append(room)]))], [14])
+        batches = await _collect(feed, 7, room)
+    items = [item if isinstance(item, Trim) else item.seq for b in batches for item in _about(room, b)]
+    wanted = [Trim(room_id=room.room_id, first=4), 11, 12, Trim(room_id=room.room_id, first=13), 13]
+    _expect("the feed", items, [*wanted, Trim(room_id=room.room_id, first=14), 14])
+    _expect("another room", [row.body for row in await _all_rows(backend, other)], ["untouched"])
+    start = batches[0].position - len(batches[0].items)
+    async with backend.log.tail(start) as feed:
+        seqs = [item.seq for b in await _collect(feed, 4, room) for item in b.items if isinstance(item, Row)]
+    _expect("the rows in a feed that was behind", seqs, [14])
+
+
 async def _survives(open_: Callable[[], Awaitable[Backend]]) -> None:
     backend = await open_()
     try:
@@ -572,6 +620,8 @@ async def _survives(open_: Callable[[], Awaitable[Backend]]) -> None:
         room = await _make_room(backend, "one", "two")
         member = Member(room_id=room.room_id, principal="bob")
         outcomes = await backend.commit([_append(room, "three", op="o"), PutMember(member=member)])
+        trimmed = await _make_room(backend, "one", "two")
+        await backend.commit([Trim(room_id=trimmed.room_id, first=3)])
         before = await backend.directory.snapshot()
         rows = await _all_rows(backend, room)
     finally:
@@ -586,6 +636,8 @@ async def _survives(open_: Callable[[], Awaitable[Backend]]) -> None:
         again, more = await backend.commit([_append(room, "three", op="o"), _append(room, "four")])
         _expect("the op", again, Appended(_rows_of(outcomes[:1])[0], room.epoch, True))
         _expect("the next seq", _rows_of([more])[0].seq, 4)
+        (more,) = await backend.commit([_append(trimmed, "three")])
+        _expect("the next seq where all was trimmed", _rows_of([more])[0].seq, 3)
     finally:
         await backend.aclose()
 
@@ -628,5 +680,6 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("law 5, cancelled commits are whole", cancelled_commits_are_whole),
     ("law 5, cancelled readers leave nothing", cancelled_readers_leave_nothing),
     ("the bus reaches all", the_bus_reaches_all),
+    ("law 2, trimming lets go of rows, never of seqs", trimming_lets_go),
 )
 """The checks by the law they hold a backend to, in the order they run."""
