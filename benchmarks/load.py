@@ -8,6 +8,7 @@ frames are walked and checked all the same, and in the end every member must hav
 from __future__ import annotations
 
 import gc
+import os
 import socket
 import time
 from array import array
@@ -17,6 +18,7 @@ from functools import partial
 from attrs import frozen
 
 from benchmarks.crowd import BUFFER, STALLED_SECONDS, Crowd, Link
+from benchmarks.machine import busy_seconds
 from benchmarks.process import Process
 from benchmarks.wire import server_frame_size
 
@@ -42,6 +44,8 @@ class Result:
     server_cpu: float
     """Seconds of CPU, user and system, all threads."""
     generator_cpu: float
+    others: float = 0.0
+    """The share of the machine that other processes took meanwhile."""
     late: float = 0.0
     """The share of paced messages that left late."""
     latencies: Sequence[float] = ()
@@ -106,6 +110,11 @@ class Load:
         self._readers: list[Callable[[], int]] = []
         self._payload, self._counter = b"", 0
 
+    @property
+    def said(self) -> int:
+        """Messages said after the calibration."""
+        return self._sent
+
     # ── preparing ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def calibrate(self) -> None:
@@ -145,7 +154,8 @@ class Load:
 
     def _walker(self, link: Link) -> Callable[[], int]:
         is_message, number_of, numbers = self._dialect.is_message, self._dialect.number_of, self._numbers
-        checked, member = self._rooms == 1 and link.member == len(self._crowd.members) - 1, link.member
+        member = link.member
+        checked = len(self._senders) == 1 and member == len(self._crowd.members) - 1
         several = self._rooms > 1
 
         def take(data: bytes, start: int, end: int) -> None:
@@ -261,15 +271,15 @@ class Load:
         for number in range(count):
             due = begin + number / rate
             while (left := due - clock()) > 0:
-                self._listen(max(0.0, left - SPIN_SECONDS), latencies)
+                self._listen(left if latencies is None else max(0.0, left - SPIN_SECONDS), latencies)
             if late is not None and clock() - due > LATE_SECONDS:
                 late[0] += 1
             self._say(1)
 
     def _listen(self, timeout: float, latencies: array[float] | None) -> int:
         readers, got, upto, clock = self._readers, self._got, self._upto, time.perf_counter
-        # epoll counts whole milliseconds, rounded up: what is less is spun away
-        events = self._crowd.epoll.poll(timeout if timeout >= 0.001 else 0, len(readers))
+        # epoll counts whole milliseconds, rounded up: where latency counts, what is less is spun away
+        events = self._crowd.epoll.poll(timeout if latencies is None or timeout >= 0.001 else 0, len(readers))
         for fd, _ in events:
             count = readers[fd]()
             self._total += count
@@ -299,25 +309,27 @@ class Load:
 
     # ── reckoning ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _reading(self) -> tuple[float, float, float, float]:
-        """Return the time, both CPU clocks and the messages delivered to everybody, in fractions."""
+    def _reading(self) -> tuple[float, ...]:
+        """Return the time, three CPU clocks (server, generator, machine) and the messages delivered to everybody, in
+        fractions."""
         size, upto = self._room_size, self._upto
         done = len(upto) - 1
         while done and self._total < upto[done] * size:
             done -= 1
         rest = (self._total - upto[done] * size) / (self._size_of(done + 1) * size)
-        return time.perf_counter(), self._process.cpu(), time.process_time(), done + rest
+        return time.perf_counter(), self._process.cpu(), time.process_time(), busy_seconds(), done + rest
 
     def _result(
         self, before: tuple[float, ...], after: tuple[float, ...], latencies: Sequence[float] = (), late: float = 0.0
     ) -> Result:
-        seconds, server, generator, messages = (end - start for start, end in zip(before, after, strict=True))
+        seconds, server, generator, machine, messages = (end - start for start, end in zip(before, after, strict=True))
         return Result(
             seconds=seconds,
             messages=messages,
             deliveries=messages * self._room_size,
             server_cpu=server,
             generator_cpu=generator,
+            others=max(0.0, machine - server - generator) / seconds / (os.cpu_count() or 1),
             late=late,
             latencies=latencies,
         )

@@ -73,3 +73,23 @@ def _processor() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.machine()
+
+
+def busy_seconds() -> float:
+    """Return the CPU time all cores have spent at anything since the machine started, stolen time too."""
+    user, nice, system, _, _, irq, softirq, steal, *_ = map(
+        int, Path("/proc/stat").read_text().split("\n")[0].split()[1:]
+    )
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def wait_for_quiet(busy: float = 0.15, patience: float = 60.0) -> float:
+    """Wait until others use less than this share of the machine for two seconds, or until patience ends; return the
+    share seen last."""
+    until = time.monotonic() + patience
+    while True:
+        before, began = busy_seconds(), time.monotonic()
+        time.sleep(2)
+        share = (busy_seconds() - before) / (time.monotonic() - began) / (os.cpu_count() or 1)
+        if share < busy or time.monotonic() > until:
+            return share

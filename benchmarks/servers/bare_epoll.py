@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-HALF = 65_536
+LONG = 65_536
 
 epoll = select.epoll()
 links: dict[int, socket.socket] = {}
@@ -36,7 +36,7 @@ def frame(payload: bytes) -> bytes:
         return bytes((0x81, size)) + payload
     return (
         b"\x81\x7e" + size.to_bytes(2, "big") + payload
-        if size < HALF
+        if size < LONG
         else b"\x81\x7f" + size.to_bytes(8, "big") + payload
     )
 
@@ -60,7 +60,7 @@ def payloads(buffer: bytearray) -> Iterator[bytes]:
 
 
 def read(fd: int) -> None:
-    data = links[fd].recv(HALF)
+    data = links[fd].recv(LONG)
     if not data:
         epoll.unregister(fd)
         links.pop(fd).close()

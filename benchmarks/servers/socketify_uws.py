@@ -30,4 +30,5 @@ app.ws(
     },
 )
 app.listen({"port": int(sys.argv[1]), "host": "127.0.0.1"}, lambda config: None)
-app.run()
+# Not app.run(): it polls without end beside asyncio, which would be counted against uWebSockets.
+app.loop.uv_loop.run()
