@@ -193,7 +193,9 @@ class CommandCompleter(Completer):
         if space and name == "/join":
             yield from _matching(argument, self._conversation.client.state.rooms)
         elif not space and text.startswith("/"):
-            yield from _matching(text, (f"/{command}" for command in COMMANDS))
+            yield from _matching(
+                text, (f"/{command.name}{' ' * bool(command.argument)}" for command in COMMANDS.values())
+            )
 
 
 def _matching(begun: str, words: Iterable[str]) -> Iterable[Completion]:
