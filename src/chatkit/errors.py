@@ -61,14 +61,17 @@ class RequestFailed(ChatError):
     """The server refused one request. The connection is as good as before.
 
     ``code`` is for programs (see :mod:`chatkit.protocol.codes`), ``message`` for people, ``retry_after`` the seconds
-    after which the same request may succeed, when the server knows.
+    after which the same request may succeed, when the server knows; ``scope`` which rate was exceeded, if it was one.
     """
 
-    def __init__(self, code: str, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(
+        self, code: str, message: str, *, retry_after: float | None = None, scope: str | None = None
+    ) -> None:
         super().__init__(f"{message} ({code})")
         self.code = code
         self.message = message
         self.retry_after = retry_after
+        self.scope = scope
 
 
 class Disconnected(ChatError):

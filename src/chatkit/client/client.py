@@ -23,6 +23,7 @@ from chatkit.client.backoff import Backoff
 from chatkit.client.calls import Answer, Call
 from chatkit.client.link import Link
 from chatkit.client.outbox import Outbox, Unsent
+from chatkit.client.pacing import Pacing
 from chatkit.client.room import Room
 from chatkit.client.state import ClientState
 from chatkit.client.status import Closed, Connected, Reconnecting, Status
@@ -71,6 +72,7 @@ class Client:
         self._status_changed = trio.Event()
         self._emptied = trio.Event()
         self._leaving = False
+        self._pacing = Pacing()
         self._talked_for = 0.0
 
     def __repr__(self) -> str:
@@ -97,17 +99,20 @@ class Client:
         """Enter a room; joining one that one is in already succeeds.
 
         ``history`` asks for that many (at most 1,000) of the newest entries, ``after`` for everything behind a seq;
-        `Room.messages` then begins with them. Raises `RequestFailed` (``no_such_room``, ``banned``), `Disconnected`.
+        `Room.messages` then begins with them, and raises `PositionLost` first if what follows ``after`` is no longer
+        kept. Raises `RequestFailed` (``no_such_room``, ``banned``), `Disconnected`.
         """
         request = m.JoinRoom(room=name, after=after, last=history if history and after is None else None)
         joined: list[Room] = []
-        await self.ask(request, lambda reply: joined.append(self._joined(reply)))
+        await self.ask(request, lambda reply: joined.append(self._joined(reply, after)))
         return joined[0]
 
-    def _joined(self, reply: m.Joined) -> Room:
+    def _joined(self, reply: m.Joined, after: int | None) -> Room:
         state = self.state.entered(reply)
         room = self._handle(state.name)
-        if reply.events:
+        if after is not None:
+            room.begin_at(Position(reply.epoch, after))  # if that is not in the log, the reader is told so
+        elif reply.events:
             room.begin_at(Position(reply.epoch, seq_of(reply.events[0]) - 1))
         room.changed()
         return room
@@ -152,9 +157,20 @@ class Client:
     async def ask(self, request: m.Request[R], on_reply: Callable[[R], object] | None = None) -> Answer[R]:
         """As `request`, with the reply's time; ``on_reply`` sees the reply before any later event takes effect."""
         self.check_alive()
+        while True:
+            await self._pacing.wait_turn(request)
+            try:
+                return await self._ask_once(request, on_reply)
+            except RequestFailed as error:
+                if error.code != "rate_limited" or error.retry_after is None:
+                    raise
+                await trio.sleep(error.retry_after)
+
+    async def _ask_once(self, request: m.Request[R], on_reply: Callable[[R], object] | None) -> Answer[R]:
         call = Call(request, on_reply)
         try:
             if self._link is None:
+                self.check_alive()
                 self._waiting.append(call)
             else:
                 with suppress(Disconnected):
@@ -286,6 +302,7 @@ class Client:
             try:
                 with self._dial.patience() as patience:
                     self.hello = await link.hello()
+                    self._pacing.announce(self.hello.limits)
                     nursery.start_soon(_receive, link, ended, over)
                     await self._log_in(link)
                 if patience.cancelled_caught:

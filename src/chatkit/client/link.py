@@ -83,7 +83,9 @@ class Link:
 
     def _answer(self, call: Call, message: Success | Failure) -> None:
         if isinstance(message, Failure):
-            call.finish(RequestFailed(message.code, message.message, retry_after=message.retry_after))
+            call.finish(
+                RequestFailed(message.code, message.message, retry_after=message.retry_after, scope=message.scope)
+            )
             return
         answer = Answer(self._codec.reply(message, type(call.request)), message.timestamp)
         if call.on_reply is not None:

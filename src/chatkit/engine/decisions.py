@@ -81,6 +81,8 @@ class Refusal:
     code: str
     message: str
     retry_after: float | None = None
+    scope: str | None = None
+    """Which rate was exceeded, if it was one."""
 
 
 @frozen
@@ -109,12 +111,13 @@ class Joining:
 
 @frozen(kw_only=True)
 class Reading:
-    """The session may read this part of the log."""
+    """The session may read this part of the log. ``at`` is in milliseconds since 1970."""
 
     room_id: str
     before: int | None
     after: int | None
     around: int | None
+    at: int | None
     limit: int
 
 

@@ -53,6 +53,7 @@ class Failure:
     code: str
     message: str
     retry_after: float | None = None
+    scope: str | None = None
     timestamp: int
 
 
@@ -114,12 +115,21 @@ class Codec:
         return self._dump(envelope)
 
     def encode_failure(
-        self, code: str, message: str, ref: Ref, timestamp: int, *, retry_after: float | None = None
+        self,
+        code: str,
+        message: str,
+        ref: Ref,
+        timestamp: int,
+        *,
+        retry_after: float | None = None,
+        scope: str | None = None,
     ) -> bytes:
         """Encode the reply to a request that was refused."""
         data: dict[str, Any] = {"code": str(code), "message": message}
         if retry_after is not None:
             data["retry_after"] = retry_after
+        if scope is not None:
+            data["scope"] = scope
         envelope: dict[str, Any] = {"action": "error", "data": data, "timestamp": times.to_wire(timestamp)}
         if ref is not None:
             envelope["ref"] = ref
@@ -153,7 +163,12 @@ class Codec:
         if action == "error":
             why: _FailureData = self._structure(data, _FailureData, ref)
             return Failure(
-                ref=ref, code=why.code, message=why.message, retry_after=why.retry_after, timestamp=timestamp
+                ref=ref,
+                code=why.code,
+                message=why.message,
+                retry_after=why.retry_after,
+                scope=why.scope,
+                timestamp=timestamp,
             )
         return EventEnvelope(self.event_from(action, data), timestamp)
 
@@ -229,6 +244,7 @@ class _FailureData:
     code: str
     message: str
     retry_after: Annotated[float, Between(0, 2**31)] | None = None
+    scope: str | None = None
 
 
 def _load_json(raw: bytes) -> Any:

@@ -13,6 +13,7 @@ from attrs import field, frozen
 
 from chatkit.engine.engine import EngineLimits
 from chatkit.errors import UsageError
+from chatkit.server.limits import Rates
 from chatkit.transport.interface import TransportOptions
 
 
@@ -27,8 +28,10 @@ class ServerConfig:
 
     # Who may do what
     engine: EngineLimits = field(factory=EngineLimits)
-    rate_limits: bool = True
-    """Whether messages and bytes per session are limited; a load test turns this off."""
+    rate_limits: bool = False
+    """Whether rates and the caps per address are enforced; a load test turns this off. Sizes and deadlines stay."""
+    rates: Rates = field(factory=Rates)
+    """How fast one session may go; see `Rates`."""
 
     # One message
     max_message_bytes: int = 65_536
@@ -90,6 +93,18 @@ class ServerConfig:
     """Events of one commit are joined into writes of at most this."""
     pull_bytes: int = 65_536
     """A session that is behind is served in portions of this."""
+
+    # What a room keeps
+    keep_events: int | None = None
+    """As many of its newest events a room keeps at least; None: all."""
+    keep_for: float | None = None
+    """What is older goes; None: nothing does. With both limits, what either lets go of goes."""
+    trim_interval: float = 10.0
+    """How often rooms are looked at for what may go."""
+    trim_rows: int = 500
+    """Rows that go in one commit: few, since those who talk meanwhile wait for it."""
+    trim_pause: float = 0.02
+    """The least rest between two such commits."""
 
     # Links
     transport: TransportOptions = field(factory=TransportOptions)

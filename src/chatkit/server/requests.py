@@ -20,6 +20,8 @@ from chatkit.protocol.codes import ErrorCode
 from chatkit.server.committer import Ticket
 from chatkit.server.core import Core
 from chatkit.server.extension import Extensions
+from chatkit.server.history import END, read_history
+from chatkit.server.limits import SessionLimits
 from chatkit.server.replies import Slot
 from chatkit.server.session import Session
 
@@ -36,6 +38,7 @@ class Requests:
         self._engine = core.engine
         self._extensions = extensions
         self._garbage = 0
+        self._limits = SessionLimits(core.config.rates) if core.config.rate_limits else None
         self._login_scope = trio.CancelScope()
 
     async def run(self) -> None:
@@ -69,6 +72,11 @@ class Requests:
             session.end(4400, "sent garbage", reconnect=True)
 
     async def _serve(self, request: m.Request[Any], ref: Ref, size: int) -> None:
+        if self._limits is not None:
+            limited = self._limits.check(request, size, trio.current_time())
+            if limited is not None:
+                self._refuse_rate(request, limited, ref)
+                return
         try:
             if self._extensions.hooks:
                 request = await self._extensions.amend(request, self._session.id, self._core)
@@ -78,7 +86,7 @@ class Requests:
                 await self._settle()
                 await self._serve_alone(request, ref)
         except RequestFailed as error:
-            self._answer(self._session.failure(error.code, error.message, ref, error.retry_after), ref)
+            self._answer(self._session.failure(error.code, error.message, ref, error.retry_after, error.scope), ref)
         except ProtocolError as error:
             self._answer(self._session.failure(error.code, error.message, ref), ref)
         except StorageUnavailable:
@@ -88,6 +96,12 @@ class Requests:
     def _decide(self, request: m.Request[Any]) -> Decision:
         now = Moment(self._core.now_ms(), trio.current_time())
         return self._engine.handle(self._session.id, request, now)
+
+    def _refuse_rate(self, request: m.Request[Any], limited: Refusal, ref: Ref) -> None:
+        session, limits = self._session, self._limits
+        self._refuse(request, limited, ref)
+        if limits is not None and limits.flooding(trio.current_time()):
+            session.end(4429, "flooding", reconnect=True)
 
     def _answer(self, blob: bytes, ref: Ref) -> None:
         slot = self._session.replies.reserve(ref)
@@ -100,7 +114,9 @@ class Requests:
         session = self._session
         decision = self._decide(request)
         if isinstance(decision, Refusal):
-            self._answer(session.failure(decision.code, decision.message, ref, decision.retry_after), ref)
+            self._answer(
+                session.failure(decision.code, decision.message, ref, decision.retry_after, decision.scope), ref
+            )
             return
         if not isinstance(decision, Proposal):
             raise AssertionError(f"a message was decided by {decision!r}")
@@ -156,7 +172,7 @@ class Requests:
         session = self._session
         if isinstance(request, m.Login):
             log.warning("%r login refused for %.64r: %s (%s)", session, request.user, refusal.message, refusal.code)
-        self._answer(session.failure(refusal.code, refusal.message, ref, refusal.retry_after), ref)
+        self._answer(session.failure(refusal.code, refusal.message, ref, refusal.retry_after, refusal.scope), ref)
 
     def _reply(self, request: m.Request[Any], reply: Reply, ref: Ref) -> None:
         self._answer(self._session.success(reply.reply, ref), ref)
@@ -176,14 +192,14 @@ class Requests:
     async def _join(self, joining: Joining, ref: Ref) -> None:
         session, core = self._session, self._core
         room = self._engine.rooms[joining.room_id]
-        page = await self._page_for(joining, room.head)
+        page, reset = await self._page_for(joining)
         inside = room.id in self._engine.sessions[session.id].rooms
         effects = self._engine.join(session.id, joining.room_id, trio.current_time())
         if isinstance(effects, Refusal):
             self._answer(session.failure(effects.code, effects.message, ref), ref)
             return
         entries = tuple(core.renderer.entry(row, room.name) for row in page.rows) if page else ()
-        reached = page.rows[-1].seq if page and page.rows else joining.after
+        reached = None if page is None else page.rows[-1].seq if page.rows else page.head
         more_after = reached is not None and reached < room.head
         most = self._engine.limits.joined_members
         reply = m.Joined(
@@ -192,52 +208,41 @@ class Requests:
             members_more=len(room.present) > most,
             events=entries,
             more_after=more_after,
+            reset=reset,
         )
         self._answer(session.success(reply, ref), ref)
         if not inside or joining.after is not None:
             core.attach(session.id, room.id, reached, announce_caught_up=more_after)
         core.carry_out(effects)
 
-    async def _page_for(self, joining: Joining, head: int) -> Page | None:
-        read, most = self._core.backend.log.read, self._core.config.page_bytes
+    async def _page_for(self, joining: Joining) -> tuple[Page | None, bool]:
+        """Return the page a joining session asked for, and whether its position is not in the log: then the page
+        begins with the oldest row that is kept."""
+        read, most, after = self._core.backend.log.read, self._core.config.page_bytes, joining.after
         try:
-            if joining.after is not None:
-                return await read(joining.room_id, after=joining.after, limit=500, max_bytes=most)
+            if after is not None:
+                page = await read(joining.room_id, after=after, limit=500, max_bytes=most)
+                if page.first - 1 <= after <= page.head:
+                    return page, False
+                return await read(joining.room_id, after=0, limit=500, max_bytes=most), True
             if joining.last:
-                return await read(joining.room_id, before=head + 1, limit=joining.last, max_bytes=most)
+                return await read(joining.room_id, before=END, limit=joining.last, max_bytes=most), False
         except KeyError:
             raise ProtocolError("the room has been deleted meanwhile", code=ErrorCode.NO_SUCH_ROOM) from None
-        return None
+        return None, False
 
     async def _read(self, reading: Reading) -> m.HistoryPage:
         room = self._engine.rooms[reading.room_id]
         try:
-            page = await self._pages(reading, room.head)
+            found = await read_history(self._core.backend.log, reading, self._core.config.page_bytes)
         except KeyError:
             raise ProtocolError("the room has been deleted meanwhile", code=ErrorCode.NO_SUCH_ROOM) from None
-        rows = [row for row in page.rows if row.seq <= max(room.head, page.head)]
-        lowest = rows[0].seq if rows else (reading.after or 0) + 1
-        highest = rows[-1].seq if rows else reading.after or page.head
         return m.HistoryPage(
             epoch=room.record.epoch,
-            events=tuple(self._core.renderer.entry(row, room.name) for row in rows),
-            more_before=lowest > page.first and page.head >= page.first,
-            more_after=highest < page.head,
+            events=tuple(self._core.renderer.entry(row, room.name) for row in found.rows),
+            more_before=found.more_before,
+            more_after=found.more_after,
         )
-
-    async def _pages(self, reading: Reading, head: int) -> Page:
-        read, most, room_id = self._core.backend.log.read, self._core.config.page_bytes, reading.room_id
-        if reading.around is None:
-            if reading.after is not None:
-                return await read(room_id, after=reading.after, limit=reading.limit, max_bytes=most)
-            before = head + 1 if reading.before is None else reading.before
-            return await read(room_id, before=before, limit=reading.limit, max_bytes=most)
-        earlier = await read(room_id, before=reading.around + 1, limit=reading.limit // 2 + 1, max_bytes=most // 2)
-        rest = reading.limit - len(earlier.rows)
-        if rest <= 0:
-            return earlier
-        later = await read(room_id, after=reading.around, limit=rest, max_bytes=most // 2)
-        return Page(rows=earlier.rows + later.rows, first=later.first, head=later.head)
 
 
 class _Saying(Ticket):

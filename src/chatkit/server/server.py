@@ -26,6 +26,7 @@ from chatkit.server.extension import Extension, Extensions
 from chatkit.server.heartbeat import keep_heartbeat
 from chatkit.server.rendering import Renderer
 from chatkit.server.requests import Requests
+from chatkit.server.retention import keep_trimmed
 from chatkit.server.session import Session
 from chatkit.server.statistics import Counters, Statistics
 from chatkit.server.web import Web
@@ -142,6 +143,7 @@ class Server:
             background.start_soon(core.measure_delay)
             background.start_soon(core.end_lost_sessions)
             background.start_soon(keep_heartbeat, core)
+            background.start_soon(keep_trimmed, core)
             async with trio.open_nursery() as connections:
                 connections.start_soon(self._stop_when_asked, connections)
                 for listener in (*self._listeners, self._private):
@@ -256,6 +258,7 @@ class Server:
                 "max_message_bytes": config.max_message_bytes,
                 "page_bytes": config.page_bytes,
                 "in_flight_messages": config.in_flight_messages,
+                **(config.rates.announced() if config.rate_limits else {}),
             },
             heartbeat=config.heartbeat,
         )

@@ -71,11 +71,13 @@ class Session:
         at = self._core.now_ms() if timestamp is None else timestamp
         return self.wire.frame(self.codec.encode_success(reply, ref, at))
 
-    def failure(self, code: str, message: str, ref: Ref, retry_after: float | None = None) -> bytes:
+    def failure(
+        self, code: str, message: str, ref: Ref, retry_after: float | None = None, scope: str | None = None
+    ) -> bytes:
         """Return a framed error."""
         self._core.counters.refused[str(code)] += 1
         return self.wire.frame(
-            self.codec.encode_failure(code, message, ref, self._core.now_ms(), retry_after=retry_after)
+            self.codec.encode_failure(code, message, ref, self._core.now_ms(), retry_after=retry_after, scope=scope)
         )
 
     def flush_replies(self) -> None:
@@ -162,6 +164,9 @@ class Session:
         try:
             page = await self._core.backend.log.read(channel.room.id, after=after, limit=500, max_bytes=most)
         except KeyError:
+            return b"", after
+        if page.first > after + 1:
+            self.end(4408, "what comes next for you is no longer kept", reconnect=True)
             return b"", after
         return channel.render(page.rows, self.wire)
 

@@ -1,4 +1,8 @@
-"""Token buckets: a burst at once, then a steady rate. Pure; time is an argument."""
+"""Rates as a server announces and enforces them, and a client keeps to them: token buckets. Pure; time is an argument.
+
+A burst may come at once, then a steady rate. A server announces each as ``NAME_burst`` and ``NAME_per_second`` in the
+limits of its ``hello``.
+"""
 
 from __future__ import annotations
 
