@@ -78,7 +78,11 @@ class ClientState:
         for room in self.rooms.values():
             room.joined = room.joined and room.name in inside
         for summary in reply.rooms:
-            self._enter(summary)
+            room = self._enter(summary)
+            room.members_stale = True
+            if (reply.resume or {}).get(summary.room) == "reset":
+                room.window.reset(summary.epoch, summary.head)
+                room.pending = {op: pending for op, pending in room.pending.items() if pending.seq is None}
 
     def listed(self, rooms: Iterable[m.Summary]) -> None:
         """Take in the complete list of rooms."""
@@ -201,8 +205,10 @@ class ClientState:
         if seq > room.summary.head:
             room.summary = evolve(room.summary, head=seq)
         op = getattr(entry.event, "op", None)
-        if op is not None and getattr(entry.event, "user", None) == self.user:
-            room.pending.pop(op, None)
+        pending = room.pending.get(op) if op is not None else None
+        # Said under another name if one was renamed meanwhile; then the reply told where.
+        if pending is not None and (pending.seq == seq_of(entry) or getattr(entry.event, "user", None) == self.user):
+            del room.pending[pending.op]
         return step
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────

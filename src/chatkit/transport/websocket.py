@@ -82,6 +82,7 @@ class WebSocketConnection(Connection):
         self._failure: Exception | None = None
         self._on_reader_end: Callable[[], None] = lambda: None
         self._closing = False
+        self._discarding = False
         self._closed = trio.Event()
         self._end: tuple[int, str, bool | None] | None = None
         """What this end decided about the end of the link: code, reason, reconnect."""
@@ -92,6 +93,8 @@ class WebSocketConnection(Connection):
             message = await self._socket.get_message()
         except library.ConnectionClosed as error:
             raise self._disconnected() from (self._failure or error)
+        if self._discarding:  # of what still comes, the closing handshake takes its share
+            raise self._disconnected()
         data = message.encode() if isinstance(message, str) else message
         self._gate.consumed(len(data))
         if type(message) is not self._message_type:
@@ -199,6 +202,7 @@ class WebSocketConnection(Connection):
 
     async def _shake_goodbye(self, code: int, reason: str) -> None:
         assert self._socket is not None
+        self._discarding = True
         self._gate.open_floodgate()
         with suppress(*STREAM_ENDED):
             if not self._outlet.over:
