@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import trio
@@ -11,6 +12,7 @@ from chatkit.client.message import Message, Pending
 from chatkit.client.state import RoomState
 from chatkit.client.streams import EntryStream, MessageStream
 from chatkit.protocol import messages as m
+from chatkit.protocol import times
 from chatkit.protocol.positions import Position
 
 if TYPE_CHECKING:
@@ -107,11 +109,14 @@ class Room:
         before: int | None = None,
         after: int | None = None,
         around: int | None = None,
+        at: datetime | None = None,
         limit: int = 50,
     ) -> m.HistoryPage:
-        """Fetch a page of the log: up to ``limit`` (1 to 1,000) entries before, after or around a seq; without
-        either, the newest. A page also ends at 256 KiB. Raises `RequestFailed`, `Disconnected`."""
-        request = m.History(room=self.name, before=before, after=after, around=around, limit=limit)
+        """Fetch a page of the log: up to ``limit`` (1 to 1,000) entries before, after or around a seq, or around a
+        time (an aware `datetime`); without any of these, the newest. A page also ends at 256 KiB. Raises
+        `RequestFailed`, `Disconnected`, `UsageError` (a time without a time zone)."""
+        moment = None if at is None else times.to_wire(times.from_datetime(at))
+        request = m.History(room=self.name, before=before, after=after, around=around, at=moment, limit=limit)
         return await self.client.request(request)
 
     async def past_messages(self, *, before: int | None = None, limit: int = 50) -> list[Message]:

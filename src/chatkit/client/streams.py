@@ -58,6 +58,7 @@ class EntryStream:
         await trio.lowlevel.checkpoint_if_cancelled()
         await self._remember()
         entry = await self._next()
+        self._gap_told = False
         self._position = Position(self._position.epoch, seq_of(entry))
         return entry
 
@@ -99,10 +100,15 @@ class EntryStream:
                 await self._fetch()
             elif not room.state.joined:
                 raise StopAsyncIteration
-            else:
-                if self._position.seq > window.track.seq:
-                    self._lose(0)
+            elif self._position.seq > (reached := window.track.seq) and not await self._is_ahead():
+                self._lose(0)
+            elif room.state.joined and room.state.window.track.seq == reached:
                 await room.wait_change()
+
+    async def _is_ahead(self) -> bool:
+        """Whether the log reaches to the position, though what leads there is still on its way to this client."""
+        page = await self._room.history(around=self._position.seq, limit=1)
+        return page.epoch == self._position.epoch and any(seq_of(one) == self._position.seq for one in page.events)
 
     async def _fetch(self) -> None:
         seq = self._position.seq
@@ -113,7 +119,6 @@ class EntryStream:
         oldest = seq_of(fetched[0]) if fetched else self._room.state.window.first
         if oldest > seq + 1 and not self._gap_told:
             self._lose(oldest - 1)
-        self._gap_told = False
         self._fetched.extend(fetched)
         if not fetched:
             self._position = Position(page.epoch, oldest - 1)

@@ -54,6 +54,7 @@ from chatkit.errors import ProtocolError
 from chatkit.protocol import messages as m
 from chatkit.protocol.codes import ErrorCode
 from chatkit.protocol.names import check_name, name_key
+from chatkit.protocol.times import from_wire
 
 GUEST = "guest"
 OWNER = "owner"
@@ -433,13 +434,15 @@ class Engine:
 
     def _history(self, state: SessionState, request: m.History, now: Moment) -> Decision:
         room = self._present_in(state, request.room)
-        if sum(bound is not None for bound in (request.before, request.after, request.around)) > 1:
-            raise _No(ErrorCode.BAD_REQUEST, "data: give one of 'before', 'after' and 'around'")
+        bounds = (request.before, request.after, request.around, request.at)
+        if sum(bound is not None for bound in bounds) > 1:
+            raise _No(ErrorCode.BAD_REQUEST, "data: give one of 'before', 'after', 'around' and 'at'")
         return Reading(
             room_id=room.id,
             before=request.before,
             after=request.after,
             around=request.around,
+            at=_time_of(request.at),
             limit=request.limit or 50,
         )
 
@@ -523,6 +526,13 @@ def _known(user: User | None) -> User:
     if user is None:
         raise _No(ErrorCode.NOT_LOGGED_IN, "log in first")
     return user
+
+
+def _time_of(text: str | None) -> int | None:
+    try:
+        return None if text is None else from_wire(text)
+    except ValueError as error:
+        raise _No(ErrorCode.BAD_REQUEST, f"data.at: {error}") from None
 
 
 def _body_of(request: m.SendMessage) -> str | bytes:

@@ -113,12 +113,14 @@ class CreateRoom(Request[Summary]):
 @frozen(kw_only=True)
 class Joined(Summary):
     """The room as one finds it: who is there (at most 500, then ``members_more``), the events asked for, and whether
-    more of them follow as ordinary events."""
+    more of them follow as ordinary events. ``reset`` says that what followed ``after`` is no longer kept, or that the
+    log does not reach so far: then the events begin with the oldest that is kept."""
 
     members: tuple[UserInfo, ...]
     members_more: bool = False
     events: tuple[Entry, ...]
     more_after: bool
+    reset: bool = False
 
 
 @frozen(kw_only=True)
@@ -232,14 +234,15 @@ class HistoryPage:
 
 @frozen(kw_only=True)
 class History(Request[HistoryPage]):
-    """Read a room's log: entries before, after or around a seq, itself excluded by the first two. With none of
-    them, the newest."""
+    """Read a room's log: entries before, after or around a seq, itself excluded by the first two, or around the first
+    entry ``at`` an RFC 3339 time or after it. With none of them, the newest."""
 
     action = "history"
     room: str
     before: Seq | None = None
     after: Seq | None = None
     around: Seq | None = None
+    at: str | None = None
     limit: PageLimit | None = None
 
 

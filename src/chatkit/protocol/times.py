@@ -49,3 +49,11 @@ def from_wire(text: str) -> int:
 def to_datetime(milliseconds: int) -> datetime:
     """Return the time as an aware `datetime` in UTC."""
     return _EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def from_datetime(moment: datetime) -> int:
+    """Return an aware `datetime` in milliseconds since 1970, rounded down. Raises `UsageError` for a naive one: it
+    names no moment."""
+    if moment.utcoffset() is None:
+        raise UsageError(f"{moment!r} has no time zone: give one, such as datetime.UTC")
+    return (moment - _EPOCH) // timedelta(milliseconds=1)

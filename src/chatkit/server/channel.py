@@ -87,6 +87,8 @@ class Channel:
 
     def publish(self, rows: Sequence[Row]) -> None:
         """Hand the next committed rows to every live session."""
+        if rows[0].seq > self.published + 1:
+            self.trimmed(rows[0].seq)
         encoded = [Encoded(row) for row in rows]
         self._ring.extend(encoded)
         behind: list[tuple[Session, int]] = []
@@ -99,6 +101,19 @@ class Channel:
         self._counters.fell_behind += len(behind)
         for session, seq in behind:
             session.fall_behind(self, seq)
+
+    def trimmed(self, first: int) -> None:
+        """Take in that the rows below ``first`` are gone. If some of them were never published, those who were live
+        are no longer: their pull finds out that they missed something."""
+        if first - 1 <= self.published:
+            return
+        missed = list(self._live)
+        for session in missed:
+            self._live.discard(session)
+        before, self.published = self.published, first - 1
+        self._ring.clear()
+        for session in missed:
+            session.fall_behind(self, before)
 
     def _fan_out(
         self, encoded: list[Encoded], wire: WireFormat, listeners: dict[Session, Push]

@@ -15,7 +15,7 @@ from typing import assert_never
 import trio
 
 from chatkit.backend.interface import Backend
-from chatkit.backend.records import Applied, Batch, Change, Outcome, Row
+from chatkit.backend.records import Applied, Batch, Change, Outcome, Row, Trim
 from chatkit.engine import (
     Attach,
     Changed,
@@ -90,6 +90,8 @@ class Core:
             else:
                 self._publish(rows)
                 self.carry_out(self.engine.apply(item, trio.current_time()))
+                if isinstance(item, Trim) and item.room_id in self.channels:
+                    self.channels[item.room_id].trimmed(item.first)
         self._publish(rows)
         self.position = batch.position
         while self._waiting and self._waiting[0][0] <= self.position:
