@@ -124,7 +124,7 @@ class Demo:
         await self._said(bob, "general", "bob, over a plain TCP socket")
         await self._said(cleo, "general", "cleo, over a WebSocket like you")
         await self._said(dan, "general", "dan: I type every brace myself")
-        await self._said(ann, "general", "Everybody sees the same order: ünïcödé, 你好, 🙂")
+        await self._said(ann, "general", "One order for everybody: ünïcödé, 你好, 🙂")
 
     async def _make_a_room(self, ann: Person, bob: Person, cleo: Person) -> None:
         await self._scene(4, "A room is made while they talk, and bytes travel as they are")
@@ -132,7 +132,7 @@ class Demo:
         await self._tell.notice("bob has created the room tea; everybody sees it in the list")
         await cleo.join("tea")
         await ann.join("tea")
-        await self._said(bob, "tea", "What is said here stays among the three of us")
+        await self._said(bob, "tea", "What is said here stays among us three")
         await self._said(cleo, "tea", bytes(range(0, 256, 15)))
         await self._said(ann, "tea", "Green, please")
 
@@ -148,10 +148,8 @@ class Demo:
         await self._tell.notice("dan's cable is pulled: no goodbye, a TCP reset")
         await ann.wait_left("dan")
         after = perf_counter() - broken
-        await self._tell.notice(
-            f"the others are told after {after:.1f} s (a broken link gets a moment to come back): "
-            f"general ({ann.count('general')})"
-        )
+        await self._tell.notice(f"the others are told after {after:.1f} s, for he might have come back:")
+        await self._tell.notice(f"dan has left general ({ann.count('general')})")
 
     async def _restart(self, first: Server, servers: trio.Nursery, people: Sequence[Person]) -> Server:
         await self._scene(6, "The server stops, and starts again")

@@ -19,8 +19,11 @@ NEXT = (
     ("chatkit serve", "a server that stays"),
     ("chatkit chat --user ann", "talk, in a second terminal"),
     ("chatkit chat tcp://127.0.0.1:8766 --user bob", "and over TCP, in a third"),
-    ("chatkit tail --user eve --json", "follow along, as a program would"),
+    ("chatkit tail --user eve --json", "follow along, as programs do"),
 )
+
+TEXT_COLUMNS = 42
+"""What is left for the text of a message in a terminal of 80 columns."""
 
 
 class Narrator(ABC):
@@ -69,8 +72,8 @@ class TextNarrator(Narrator):
                 (f"{room:<8}", "#808080"),
                 (f"{user:>5}", "bold #007bff"),
                 (f" {link:<4}", "#808080"),
-                _padded(shown, 50),
-                ("  seen by all in ", "#808080"),
+                _padded(shown, TEXT_COLUMNS),
+                ("  seen in ", "#808080"),
                 (f"{last * 1000:.1f} ms", "bold #77b300"),
             )
         )
