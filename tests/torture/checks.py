@@ -20,6 +20,8 @@ class Witness:
     """Ops of everything it tried to say."""
     acked: dict[str, tuple[str, int]] = field(factory=dict)
     """Op to the epoch and seq that the server acknowledged."""
+    repeated: int = 0
+    """How often it said something again because a link or a server was lost, and that had been kept the first time."""
     read: list[tuple[int, str]] = field(factory=list)
     """Seq and op of what its room's reader gave."""
     followed: list[tuple[int, str]] = field(factory=list)
@@ -57,12 +59,15 @@ class Verdict:
     acked: int
     lost: int
     """Acknowledged, and not in the log where it was said to be."""
+    repeated: int
+    """Kept, but the acknowledgement never arrived: acknowledged when repeated."""
     doubled: int
     """Ops that are in the log more than once."""
     violations: Sequence[str]
 
     def __str__(self) -> str:
-        return f"{self.kept} kept, {self.acked} acknowledged, {self.lost} lost, {self.doubled} doubled"
+        told = f"{self.acked} acknowledged ({self.repeated} when repeated)"
+        return f"{self.kept} kept, {told}, {self.lost} lost, {self.doubled} doubled"
 
 
 def compare(log: Log, witnesses: Iterable[Witness]) -> Verdict:
@@ -86,7 +91,10 @@ def compare(log: Log, witnesses: Iterable[Witness]) -> Verdict:
     known = set().union(*(witness.sent for witness in witnesses)) if witnesses else set()
     found += [f"{op} is in the log, and nobody said it" for _, op in log.rows if op not in known]
     acked = sum(len(witness.acked) for witness in witnesses)
-    return Verdict(kept=len(log.rows), acked=acked, lost=lost, doubled=len(doubled), violations=found)
+    repeated = sum(witness.repeated for witness in witnesses)
+    return Verdict(
+        kept=len(log.rows), acked=acked, repeated=repeated, lost=lost, doubled=len(doubled), violations=found
+    )
 
 
 def _differences(seen: Sequence[tuple[int, str]], log: Log) -> Iterable[str]:

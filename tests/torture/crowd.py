@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from itertools import count, islice
 from random import Random
 from typing import Any
 
@@ -15,11 +16,13 @@ from checks import Witness
 import chatkit
 from chatkit.client import Backoff, Client, Happening
 from chatkit.errors import ConnectFailed, Disconnected, PositionLost, RequestFailed
-from chatkit.protocol.messages import Entry, ReceiveMessage
+from chatkit.protocol.messages import Entry, ReceiveMessage, SendMessage
 
 ROOM = "general"
 BACKOFF = Backoff(first=0.05, factor=1.5, most=0.5)
 LAST_WORD = "last-word"
+BURST = 4
+"""Most messages that one says at once, without waiting for their answers."""
 
 
 @define(eq=False)
@@ -35,6 +38,8 @@ class Talker:
     client: Client | None = None
     done: bool = False
     """It has nothing more to say, and knows the outcome of everything it said."""
+    ended: int = 0
+    """How many of its two ways of listening have come to their end."""
 
     async def live(self, crowd: Crowd) -> None:
         """Connect, until that succeeds once; then talk until the crowd falls silent, and listen to the end."""
@@ -57,21 +62,19 @@ class Talker:
 
     async def _stay(self, client: Client, crowd: Crowd) -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._read, client, crowd)
-            nursery.start_soon(self._follow, client, crowd)
+            nursery.start_soon(self._listen, self._read, client, crowd)
+            nursery.start_soon(self._listen, self._follow, client, crowd)
             crowd.here()
-            try:
-                await self._talk(client, crowd)
-            except (RequestFailed, Disconnected) as error:
-                self.witness.surprises.append(f"could not say something: {error!r}")
+            await self._talk(client, crowd)
             self.done = True
             crowd.changed()
 
     async def _talk(self, client: Client, crowd: Crowd) -> None:
-        witness, number = self.witness, 0
+        numbers = count(1)
         while not crowd.silent.is_set():
-            number += 1
-            await self._say(client, f"{witness.name}-{number}")
+            async with trio.open_nursery() as nursery:
+                for number in islice(numbers, self.random.randint(1, BURST)):
+                    nursery.start_soon(self._say, client, f"{self.witness.name}-{number}")
             crowd.changed()
             with trio.move_on_after(self.random.expovariate(1 / self.pause)):
                 await crowd.silent.wait()
@@ -79,17 +82,25 @@ class Talker:
     async def _say(self, client: Client, op: str) -> None:
         witness = self.witness
         witness.sent.add(op)
-        message = await client.rooms[ROOM].send(f"this is {op}", op=op)
-        if op in witness.acked:
-            witness.surprises.append(f"{op} was acknowledged twice")
-        witness.acked[op] = (message.epoch, message.seq)
+        try:
+            sent = await client.request(SendMessage(room=ROOM, text=f"this is {op}", op=op))
+        except (RequestFailed, Disconnected) as error:
+            witness.surprises.append(f"could not say {op}: {error!r}")
+            return
+        witness.acked[op] = (sent.epoch, sent.seq)
+        witness.repeated += sent.duplicate
 
     async def say_last_word(self) -> None:
         """Say what everybody waits for."""
         assert self.client is not None
         await self._say(self.client, LAST_WORD)
 
-    async def _read(self, client: Client, crowd: Crowd) -> None:
+    async def _listen(self, how: Callable[[Client], Awaitable[None]], client: Client, crowd: Crowd) -> None:
+        await how(client)
+        self.ended += 1
+        crowd.changed()
+
+    async def _read(self, client: Client) -> None:
         entries = client.rooms[ROOM].entries()
         while True:
             try:
@@ -103,7 +114,7 @@ class Talker:
             if _noted(entry, self.witness.read):
                 return
 
-    async def _follow(self, client: Client, crowd: Crowd) -> None:
+    async def _follow(self, client: Client) -> None:
         try:
             async for happening in client.events():
                 if _noted(happening, self.witness.followed):
@@ -159,6 +170,10 @@ class Crowd:
     async def arrive(self) -> None:
         """Return once everybody has connected."""
         await self.reach(lambda: self._present == len(self.talkers))
+
+    async def heard(self) -> None:
+        """Return once everybody has seen the last word, or has complained."""
+        await self.reach(lambda: all(talker.ended == 2 for talker in self.talkers))
 
     async def fall_silent(self) -> None:
         """Let nobody say anything more; return once everybody knows the outcome of what they said, after one last

@@ -1,6 +1,7 @@
 """Runs ``chatkit`` as the command does, for the torture suite: tells its pid first, and on SIGUSR1 what it holds.
 
-``CHATKIT_TORTURE_SYNCHRONOUS`` makes a server that acknowledges before its disk does, for the trace check to catch.
+``CHATKIT_TORTURE_PRAGMA``, such as ``synchronous = OFF``, is set on the connection that writes: a server that
+acknowledges before its disk does, or one that moves its log into the database all the time.
 """
 
 # ruff: noqa: E402
@@ -32,13 +33,13 @@ def tell(*_: object) -> None:
     os.write(1, f"holds {line}\n".encode())
 
 
-def acknowledge_too_early(mode: str) -> None:
-    """Let SQLite not wait for the disk."""
+def set_pragma(pragma: str) -> None:
+    """Let the server's own connection that writes be another than it would."""
     open_writer = sqlite_schema.open_writer
 
     def opened(path: Path) -> sqlite3.Connection:
         connection = open_writer(path)
-        connection.execute(f"PRAGMA synchronous = {mode}").close()
+        connection.execute(f"PRAGMA {pragma}").close()
         return connection
 
     vars(sqlite_writer)["open_writer"] = opened
@@ -46,6 +47,6 @@ def acknowledge_too_early(mode: str) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGUSR1, tell)
-    if mode := os.environ.get("CHATKIT_TORTURE_SYNCHRONOUS"):
-        acknowledge_too_early(mode)
+    if pragma := os.environ.get("CHATKIT_TORTURE_PRAGMA"):
+        set_pragma(pragma)
     sys.exit(main(sys.argv[1:]))

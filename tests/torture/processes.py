@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
@@ -96,15 +96,17 @@ class ServerProcess:
 
 @asynccontextmanager
 async def running(
-    store: Path, listen: Sequence[str], *, under: Sequence[str] = (), environ: Mapping[str, str] | None = None
+    store: Path, listen: Sequence[str], *, under: Sequence[str] = (), pragma: str = ""
 ) -> AsyncIterator[ServerProcess]:
     """Run a server on a store until the block ends, then kill it if it is there still. ``under`` is a command to run
-    it by; a server that a tracer ends while it starts is given as well."""
+    it by, ``pragma`` is set on its database; a server that a tracer ends while it starts is given as well."""
     command = [*under, sys.executable, str(LAUNCHER), "serve", "--store", f"sqlite:///{store}"]
     command += ["--log-level", "error", "--no-rate-limits"]
     for url in listen:
         command += ["--listen", url]
-    process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE, env={**os.environ, **(environ or {})})
+    process = await trio.lowlevel.open_process(
+        command, stdout=subprocess.PIPE, env={**os.environ, "CHATKIT_TORTURE_PRAGMA": pragma}
+    )
     server = ServerProcess(process)
     try:
         with suppress(EOFError):

@@ -49,6 +49,7 @@ async def cut_all_the_time(listen: Sequence[str]) -> tuple[Log, list[Witness], i
                 await crowd.arrive()
                 await trio.sleep(SECONDS)
                 await crowd.fall_silent()
+                await crowd.heard()
         lost = sum(proxy.counters.cut + proxy.counters.reset + proxy.counters.swallowed for proxy in (ws, tcp))
     async with chatkit.connect(listen[0], user="archivist") as client:
         return await fetched_log(client), crowd.witnesses, lost
