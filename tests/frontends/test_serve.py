@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import signal
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+import trio
 from at_work import CHATKIT, run, running, serving
 
 import chatkit
@@ -24,6 +26,29 @@ async def test_a_signal_stops_it_gracefully(number: signal.Signals, tmp_path: Pa
         assert await server.process.wait() == 0
     async with serving(tmp_path) as server, chatkit.connect(server.tcp, user="bob") as bob:
         assert await bob.rooms["general"].past_messages() == [kept]
+
+
+HANDSHAKE = (
+    "GET /ws HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+async def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        where = urlsplit(server.ws)
+        # A peer that never answers the closing handshake holds up the graceful end for some seconds.
+        async with await trio.open_tcp_stream(str(where.hostname), where.port or 0) as peer:
+            await peer.send_all(HANDSHAKE.format(host=where.netloc).encode())
+            received = b""
+            while b"hello" not in received:
+                received += await peer.receive_some()
+            server.process.process.send_signal(signal.SIGTERM)
+            while b"\x03\xe9" not in received:
+                received += await peer.receive_some()
+            server.process.process.send_signal(signal.SIGTERM)
+            with trio.fail_after(2):
+                assert await server.process.wait() == Exit.TERMINATED
 
 
 async def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:

@@ -61,9 +61,9 @@ class _Ending:
 
 async def _serve(store: str, listen: Sequence[str], config: ServerConfig) -> int:
     ending = _Ending()
-    with trio.open_signal_receiver(*_BY_SIGNAL) as signals:
+    with trio.CancelScope() as at_once, trio.open_signal_receiver(*_BY_SIGNAL) as signals:
         async with private_nursery(lambda nursery: nursery.cancel_scope.cancel()) as nursery:
-            nursery.start_soon(_obey, signals, ending, nursery.cancel_scope)
+            nursery.start_soon(_obey, signals, ending, at_once)
             async with open_server(store, listen=listen, config=config) as server:
                 ending.server = server
                 await write("".join(f"listening on {address}\n" for address in server.addresses))
