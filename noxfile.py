@@ -74,6 +74,13 @@ def fuzz(session: nox.Session) -> None:
     session.run("pytest", "tests/protocol/test_fuzz.py", "--hypothesis-profile=long", *patience, *session.posargs)
 
 
+@nox.session
+def bench(session: nox.Session) -> None:
+    """What chatkit costs, beside its peers. ``nox -s bench -- --check`` only sees whether everything runs."""
+    need(session, "-e", ".[bench]")
+    session.run("python", "-m", "benchmarks", *(session.posargs or ["--quick"]))
+
+
 def need(session: nox.Session, *what: str) -> None:
     """Install into the session's environment, if it has one of its own."""
     if session.virtualenv.is_sandboxed:

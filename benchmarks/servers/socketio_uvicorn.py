@@ -11,16 +11,16 @@ import uvicorn
 server = socketio.AsyncServer(async_mode="asgi", ping_interval=3600, ping_timeout=3600)
 
 
-@server.event
 async def connect(sid: str, environ: dict[str, Any]) -> None:
     await server.enter_room(sid, "general")
 
 
-@server.event
 async def msg(sid: str, data: str) -> None:
     await server.emit("msg", data, room="general")
 
 
+server.on("connect", connect)
+server.on("msg", msg)
 uvicorn.run(
     socketio.ASGIApp(server),
     host="127.0.0.1",

@@ -34,8 +34,7 @@ def bench(
 ) -> int:
     """Measure a server: latency, deliveries a second, and whether anything was lost.
 
-    Guests log in, talk in rooms made for this and listen; the rooms are deleted afterwards. Nobody else is disturbed,
-    but the server does real work, and what was said stays in its store as deleted rooms do. A server's rate limits
+    Guests log in, talk in rooms made for this and listen; the rooms are deleted afterwards. A server's rate limits
     hold here too: run your own with chatkit serve --no-rate-limits to see beyond them.
 
     Ends with 0 if everything said reached everybody once and in order, with 1 if not or if the server refused some
