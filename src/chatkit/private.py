@@ -15,14 +15,17 @@ from chatkit.errors import ChatError
 async def private_nursery(stop: Callable[[trio.Nursery], None]) -> AsyncIterator[trio.Nursery]:
     """Open a nursery round a user's block.
 
-    However the block ends, ``stop`` is called and the nursery's tasks are waited for. What the block raised comes out
-    as it was raised, outside any group; a `ChatError` of a background task comes out bare, with the group as cause.
+    When the block ends, ``stop`` is called and the nursery's tasks are waited for; when it is cancelled, so are they.
+    What the block raised comes out as it was raised, outside any group; a `ChatError` of a background task comes out
+    bare, with the group as cause.
     """
     raised: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
             try:
                 yield nursery
+            except trio.Cancelled:
+                raise
             except BaseException as error:
                 raised = error
             stop(nursery)
