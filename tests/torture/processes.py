@@ -115,6 +115,8 @@ async def running(
                 if line.startswith("pid "):
                     server.pid = int(line.removeprefix("pid "))
                 server.listens = line == f"listening on {listen[-1]}"
+        if not server.listens and not under:
+            raise RuntimeError(f"the server did not start; it left with {await process.wait()}")
         yield server
     finally:
         with trio.CancelScope(shield=True):
