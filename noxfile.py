@@ -81,6 +81,15 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks", *(session.posargs or ["--quick"]))
 
 
+@nox.session
+def torture(session: nox.Session) -> None:
+    """Hundreds of kills, minutes of a bad network, a link lost after every byte: about a quarter of an hour."""
+    need(session, "-e", ".[dev]")
+    long = {"CHATKIT_KILLS": "500", "CHATKIT_CUT_SECONDS": "300", "CHATKIT_BYTE_STEP": "1"}
+    patience = ("--timeout=0", "-o", "faulthandler_timeout=0")
+    session.run("pytest", "tests/torture", *patience, *session.posargs, env=long)
+
+
 def need(session: nox.Session, *what: str) -> None:
     """Install into the session's environment, if it has one of its own."""
     if session.virtualenv.is_sandboxed:
