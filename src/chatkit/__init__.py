@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from chatkit.bot import Bot, Context
     from chatkit.client import Backoff, Client, Cursor, Message, Room, connect
     from chatkit.errors import (
         ChatError,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from chatkit.version import __version__
 
 _HOMES = {
+    "chatkit.bot": ("Bot", "Context"),
     "chatkit.client": ("Backoff", "Client", "Cursor", "Message", "Room", "connect"),
     "chatkit.errors": (
         "ChatError",
@@ -51,9 +53,11 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Backoff",
+    "Bot",
     "ChatError",
     "Client",
     "ConnectFailed",
+    "Context",
     "Cursor",
     "Disconnected",
     "Extension",

@@ -251,8 +251,10 @@ class _Parser:
         code = self._sequence()
         while self._took("|"):
             other = self._sequence()
-            head: Code = [Split(1, len(code) + 2)]
-            code = self._bounded([*head, *_moved(code, 1), Jump(len(code) + len(other) + 2), *_moved(other, len(code) + 2)])
+            second = len(code) + 2
+            code = self._bounded(
+                [Split(1, second), *_moved(code, 1), Jump(second + len(other)), *_moved(other, second)]
+            )
         return code
 
     def _sequence(self) -> Code:

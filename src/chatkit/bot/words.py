@@ -15,8 +15,8 @@ CLOSERS: dict[str, str] = {
     "”": "”",
     "«": "»",
     "»": "«",
-    "‘": "’‘",
-    "‚": "‘’",
+    "‘": "’‘",  # noqa: RUF001
+    "‚": "‘’",  # noqa: RUF001
     "「": "」",
 }
 """What a quote may begin with, and what then ends it: English, German, French, Swedish and Japanese habits."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chatkit.testing import strategies
     from chatkit.testing.backend import check_backend
+    from chatkit.testing.bots import BotRun, Chat, open_chat
     from chatkit.testing.cancellation import cancel_at_each_checkpoint
     from chatkit.testing.people import NotAsExpected, Person
     from chatkit.testing.proxy import Ending, FaultProxy, Plan, Way, mixed_faults
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "chatkit.testing.backend": ("check_backend",),
+    "chatkit.testing.bots": ("BotRun", "Chat", "open_chat"),
     "chatkit.testing.cancellation": ("cancel_at_each_checkpoint",),
     "chatkit.testing.people": ("NotAsExpected", "Person"),
     "chatkit.testing.proxy": ("Ending", "FaultProxy", "Plan", "Way", "mixed_faults"),
@@ -34,6 +36,8 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "BotRun",
+    "Chat",
     "Ending",
     "FaultProxy",
     "NotAsExpected",
@@ -46,6 +50,7 @@ __all__ = [
     "check_backend",
     "check_transport",
     "mixed_faults",
+    "open_chat",
     "open_test_server",
     "strategies",
 ]

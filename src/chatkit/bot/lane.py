@@ -1,0 +1,65 @@
+"""What one person does in one room, waiting for its turn.
+
+Laws: what is in a lane is handled one after the other, in order; a handler that has asked a question takes its answer
+out of the lane itself: the first message behind the question. Messages before it stay where they are.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import trio
+
+from chatkit.bot.incoming import Incoming
+from chatkit.errors import ConversationEnded, UsageError
+
+
+class Lane:
+    """The queue of one person in one room. ``changed`` is called with 1 when it begins to wait for an answer, with -1
+    when it ends to."""
+
+    __slots__ = ("_arrived", "_changed", "_ended", "asking", "queue")
+
+    def __init__(self, changed: Callable[[int], None]) -> None:
+        self.queue: deque[Incoming] = deque()
+        self.asking = False
+        """Whether its handler waits for an answer."""
+        self._ended: str | None = None
+        self._arrived = trio.Event()
+        self._changed = changed
+
+    def put(self, incoming: Incoming) -> None:
+        """Add what happened."""
+        self.queue.append(incoming)
+        self._arrived.set()
+
+    def end_conversation(self, reason: str) -> None:
+        """Let a waiting question end without an answer."""
+        if self.asking:
+            self._ended = reason
+            self._arrived.set()
+
+    async def answer(self, after: int) -> Incoming:
+        """Wait for the first message behind a seq, and take it out.
+
+        Raises `ConversationEnded` when the person has left, `UsageError` if a question is open already.
+        """
+        if self.asking:
+            raise UsageError("a question to this person is open already")
+        self.asking, self._ended = True, None
+        self._changed(1)
+        try:
+            while True:
+                for index, incoming in enumerate(self.queue):
+                    if incoming.message is not None and incoming.seq > after:
+                        del self.queue[index]
+                        await trio.lowlevel.checkpoint_if_cancelled()
+                        return incoming
+                if self._ended is not None:
+                    raise ConversationEnded(self._ended)
+                self._arrived = trio.Event()
+                await self._arrived.wait()
+        finally:
+            self.asking = False
+            self._changed(-1)

@@ -1,0 +1,183 @@
+"""Bots in tests: a server in memory, people with a script, a clock that jumps, crashes on demand.
+
+::
+
+    async def test_roll(chat):                   # a fixture that chatkit brings along
+        await chat.run(bot)
+        ann = await chat.person("ann")
+        await ann.says("!roll 1")
+        await ann.hears("1", by="dice")
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import trio
+from attrs import evolve
+
+from chatkit.backend.interface import Backend
+from chatkit.bot import Bot, Memory, RamMemory
+from chatkit.bot.progress import Progress
+from chatkit.private import private_nursery
+from chatkit.server import Extension, ServerConfig
+from chatkit.testing.people import Person
+from chatkit.testing.server import TestServer, open_test_server
+
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+"""What the clocks of a `Chat` show when it begins."""
+
+
+class Chat:
+    """A server, people and bots, with one time for all of them. Made by `open_chat`."""
+
+    def __init__(self, server: TestServer, nursery: trio.Nursery, clock: ChatClock) -> None:
+        self.server = server
+        """The server and the people at it."""
+        self.clock = clock
+        self._nursery = nursery
+        self._memories: dict[str, Memory] = {}
+        self._runs: list[BotRun] = []
+
+    def now(self) -> datetime:
+        """Return the time of day here, for the server and for bots: it goes by Trio's clock, from 2030-01-01 12:00."""
+        return self.clock.now()
+
+    async def person(self, name: str, **options: Any) -> Person:
+        """Let somebody come; see `TestServer.person`."""
+        return await self.server.person(name, **options)
+
+    async def people(self, *names: str, **options: Any) -> list[Person]:
+        """Let several come; see `TestServer.people`."""
+        return await self.server.people(*names, **options)
+
+    async def run(
+        self, bot: Bot, *, over: str | None = None, memory: Memory | None = None, **options: Any
+    ) -> BotRun:
+        """Run a bot until the block ends; return once it is in its rooms.
+
+        ``over`` is the scheme of one of the server's addresses; without it the bot connects in memory. It remembers,
+        in memory, what an earlier run here of a bot of this name did; ``memory`` replaces that. Its time is that of
+        this `Chat`. Raises what `Bot.serve` raises.
+        """
+        kept = memory or self._memories.setdefault(bot.name, RamMemory())
+        run = BotRun(bot, _MortalMemory(kept))
+        where = self.server.server.connect if over is None else self.server.address(over)
+        await self._nursery.start(run.live, where, self.clock, options)
+        self._runs.append(run)
+        return run
+
+    def stop_bots(self) -> None:
+        """Begin the graceful end of every bot."""
+        for run in self._runs:
+            run.bot.stop()
+
+
+class BotRun:
+    """A bot's run, from login to its end. Made by `Chat.run`."""
+
+    def __init__(self, bot: Bot, memory: _MortalMemory) -> None:
+        self.bot = bot
+        self._memory = memory
+        self._scope = trio.CancelScope()
+        self._ended = trio.Event()
+
+    async def stop(self) -> None:
+        """Stop the bot gracefully, as SIGTERM does; return when it has left."""
+        self.bot.stop()
+        await self._ended.wait()
+
+    async def crash(self) -> None:
+        """End the bot as ``kill -9`` does: from now on nothing is noted, said or answered. Return when it is gone."""
+        self._memory.alive = False
+        self._scope.cancel()
+        await self._ended.wait()
+
+    async def live(
+        self,
+        where: Any,
+        clock: ChatClock,
+        options: Mapping[str, Any],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve the bot with a memory and a time of its own, then give it back as it was; `Chat.run` runs this."""
+        bot = self.bot
+        before = bot.memory, bot.now
+        bot.memory, bot.now = self._memory, clock.now
+        try:
+            with self._scope:
+                await bot.serve(where, task_status=task_status, **options)
+        finally:
+            bot.memory, bot.now = before
+            self._ended.set()
+
+
+class ChatClock:
+    """The time of day, going by Trio's clock."""
+
+    def __init__(self, begin: datetime = NOON) -> None:
+        self._begin = begin
+        self._started = trio.current_time()
+
+    def now(self) -> datetime:
+        """Return the time of day, in UTC."""
+        return self._begin + timedelta(seconds=trio.current_time() - self._started)
+
+    def now_ms(self) -> int:
+        """Return it in milliseconds since 1970."""
+        return int(self.now().timestamp() * 1000)
+
+
+class _MortalMemory(Memory):
+    """A memory that takes nothing more from a bot that has crashed."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self.alive = True
+
+    async def progress(self, bot: str) -> dict[str, Progress]:
+        return await self._memory.progress(bot)
+
+    async def save_progress(self, bot: str, progress: Mapping[str, Progress]) -> None:
+        if self.alive:
+            await self._memory.save_progress(bot, progress)
+
+    async def read(self, bot: str, shelf: str, key: str) -> str | None:
+        return await self._memory.read(bot, shelf, key)
+
+    async def write(self, bot: str, shelf: str, key: str, value: str | None) -> None:
+        if self.alive:
+            await self._memory.write(bot, shelf, key, value)
+
+    async def items(self, bot: str, shelf: str) -> dict[str, str]:
+        return await self._memory.items(bot, shelf)
+
+    async def aclose(self) -> None:
+        await self._memory.aclose()
+
+
+@asynccontextmanager
+async def open_chat(
+    store: str | Backend = "memory://",
+    *,
+    listen: Iterable[str] = (),
+    extensions: Iterable[Extension] = (),
+    config: ServerConfig | None = None,
+) -> AsyncIterator[Chat]:
+    """Run a server for bots and people, for as long as the block lasts.
+
+    Takes and raises what `open_test_server` does; the server's time of day goes by Trio's clock, so that under an
+    autojump clock a day passes in microseconds. At the end every bot is stopped gracefully, then everybody goes. A
+    bot's failure comes out of the block.
+    """
+    clock = ChatClock()
+    config = evolve(config or ServerConfig(), now_ms=clock.now_ms)
+    async with open_test_server(store, listen=listen, extensions=extensions, config=config) as server:
+        chats: list[Chat] = []
+        async with private_nursery(lambda _: chats[0].stop_bots()) as nursery:
+            chats.append(Chat(server, nursery, clock))
+            yield chats[0]
