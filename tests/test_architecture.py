@@ -40,7 +40,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 
 # One arrow upwards: Server.connect gives a client in the same process.
-EXCEPTIONS: dict[str, set[str]] = {"server.server": {"client"}}
+# The command that runs bots knows them.
+EXCEPTIONS: dict[str, set[str]] = {"server.server": {"client"}, "frontends.bot": {"bot"}}
 
 # The commands that run or administer a server import it; every other frontend only knows the client.
 COMMANDS = {"serve", "demo", "bench", "admin"}
