@@ -54,9 +54,7 @@ class Chat:
         """Let several come; see `TestServer.people`."""
         return await self.server.people(*names, **options)
 
-    async def run(
-        self, bot: Bot, *, over: str | None = None, memory: Memory | None = None, **options: Any
-    ) -> BotRun:
+    async def run(self, bot: Bot, *, over: str | None = None, memory: Memory | None = None, **options: Any) -> BotRun:
         """Run a bot until the block ends; return once it is in its rooms.
 
         ``over`` is the scheme of one of the server's addresses; without it the bot connects in memory. It remembers,

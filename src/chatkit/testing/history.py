@@ -40,6 +40,7 @@ class What(StrEnum):
     GAP = "is told of a gap in"
     CAUGHT_UP = "is told to have caught up in"
     RECEIVE = "sees"
+    KNOW = "has read up to"
 
 
 @frozen(kw_only=True)
@@ -144,6 +145,10 @@ class History:
     def receive(self, client: str, log: str, seq: int, op: str | None = None) -> None:
         """A client sees an entry of a log."""
         self._tell(What.RECEIVE, client, log, seq, op)
+
+    def know(self, client: str, log: str, seq: int) -> None:
+        """A client has everything up to ``seq`` by other means, such as a page of history: it may go on from there."""
+        self._tell(What.KNOW, client, log, seq)
 
     def keep(self, log: str, entries: Iterable[Kept]) -> None:
         """Say what a log holds in the end."""
@@ -289,6 +294,7 @@ class _Reader:
 
     inside: bool = False
     seq: int | None = None
+    known: int = 0
 
     def take(self, fact: Fact) -> tuple[str, str] | None:
         """Take the next fact; return the law it breaks and how."""
@@ -298,9 +304,11 @@ class _Reader:
                 self.inside, self.seq = True, seq
             case What.LEAVE:
                 self.inside = False
+            case What.KNOW:
+                self.known = max(self.known, seq)
             case What.RESUME:
                 self.inside, self.seq = True, seq
-                if before != seq:
+                if before is None or not before <= seq <= max(before, self.known):
                     return "resume", f"goes on behind {seq} in {fact.log}, but was at {before}"
             case What.CAUGHT_UP if before != seq:
                 return "caught_up", f"has caught up to {seq} in {fact.log}, but is at {before}"

@@ -36,8 +36,8 @@ def simulate(program: Callable[[Random], Awaitable[T]], seed: int) -> T:
 def _orderly(random: Random) -> Iterator[None]:
     """Let Trio's scheduler draw from ``random``. Without sorting first, its order would depend on addresses."""
     before = scheduler._r, scheduler._ALLOW_DETERMINISTIC_SCHEDULING
-    scheduler._r, scheduler._ALLOW_DETERMINISTIC_SCHEDULING = random, True
+    scheduler._r, scheduler._ALLOW_DETERMINISTIC_SCHEDULING = random, True  # type: ignore[misc]
     try:
         yield
     finally:
-        scheduler._r, scheduler._ALLOW_DETERMINISTIC_SCHEDULING = before
+        scheduler._r, scheduler._ALLOW_DETERMINISTIC_SCHEDULING = before  # type: ignore[misc]

@@ -56,7 +56,7 @@ class FaultyBackend(Backend):
                 outcomes = await self.inner.commit(changes)
                 if fate < weather.fails_before + weather.fails_after:
                     raise StorageUnavailable("the disk does not answer")
-                return outcomes
+        return outcomes
 
     async def aclose(self) -> None:
         await trio.lowlevel.checkpoint()

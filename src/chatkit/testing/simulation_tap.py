@@ -141,6 +141,8 @@ class _Tap:
         events = [event["data"] for event in data["events"]]
         after = asked.get("after")
         if data["room"] in self._logs and after is None:
+            if events:
+                self._now.know(self._client, self._logs[data["room"]], events[-1]["seq"])
             return
         first = events[0]["seq"] - 1 if events else data["head"]
         self._joined(data, first if after is None else after)
