@@ -1,16 +1,66 @@
 """What a backend keeps, and what may be asked of it: plain facts, no behaviour.
 
 A *change* is proposed and either committed or refused as a whole. A committed change comes back through the feed:
-an `Append` as the `Row` it became, every other change as itself.
+an `Append` as the `Row` it became, those in a `Together` one by one, every other change as itself.
 """
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from enum import Enum
+from typing import Final, TypeAlias
 
 from attrs import field, frozen
 
+from chatkit.backend.accounts import RECORDS, Account, Ban, BanKind, Invitation, Record, TokenKind, TokenRecord
+
+__all__ = [
+    "RECORDS",
+    "UNCHECKED",
+    "Account",
+    "Append",
+    "Appended",
+    "Applied",
+    "Ban",
+    "BanKind",
+    "Batch",
+    "Body",
+    "Change",
+    "CreateRoom",
+    "DeleteRoom",
+    "Fact",
+    "Invitation",
+    "Member",
+    "Outcome",
+    "Page",
+    "Put",
+    "PutMember",
+    "Record",
+    "Redact",
+    "Refused",
+    "Remove",
+    "RemoveMember",
+    "RoomRecord",
+    "Row",
+    "Snapshot",
+    "Together",
+    "TokenKind",
+    "TokenRecord",
+    "Trim",
+    "Unchecked",
+    "UpdateRoom",
+]
+
 Body: TypeAlias = str | bytes | None
+
+
+class Unchecked(Enum):
+    """The type of `UNCHECKED`."""
+
+    UNCHECKED = "unchecked"
+
+
+UNCHECKED: Final = Unchecked.UNCHECKED
+"""In place of what should be there before a change: anything, or nothing."""
 
 
 @frozen(kw_only=True)
@@ -19,7 +69,7 @@ class Row:
 
     ``seq`` counts 1, 2, 3 … within the room, without holes. ``time`` is in milliseconds since 1970, UTC. ``kind`` is
     ``message`` or the action of a durable event; ``about`` a seq of the same room that the entry refers to.
-    ``author`` is a stable id, ``name`` what the author was called then.
+    ``author`` is a stable id, ``name`` what the author was called then. The body of a redacted row is None.
     """
 
     room_id: str
@@ -43,6 +93,9 @@ class Row:
 class RoomRecord:
     """A room as the directory keeps it. ``key`` is the case-mapped name and unique; ``epoch`` names the room's log.
 
+    ``read_only``: only who moderates it may write. ``slow``: seconds between two messages of one person, finite, 0 for
+    no limit. ``closed``: nobody new comes in.
+
     ``head`` is the seq of the newest row (0: none yet), also after that row was trimmed, and ``first`` that of the
     oldest still kept; ``head + 1`` if none is.
     """
@@ -56,6 +109,9 @@ class RoomRecord:
     permanent: bool = False
     created_by: str = ""
     created_at: int = 0
+    read_only: bool = False
+    slow: float = 0.0
+    closed: bool = False
     head: int = 0
     first: int = 1
 
@@ -72,7 +128,8 @@ class Member:
 @frozen(kw_only=True)
 class Append:
     """Append a row to a room's log. Refused with ``no_such_room``, or ``op_conflict`` when the author used this
-    ``op`` in this room for other content; with the same content it is answered by the first row, as a duplicate."""
+    ``op`` in this room for other content; with the same content it is answered by the first row, as a duplicate. If
+    that row has no body (any more), any body counts as the same."""
 
     room_id: str
     kind: str
@@ -96,16 +153,31 @@ class CreateRoom:
 
 @frozen(kw_only=True)
 class DeleteRoom:
-    """Delete a room, its log and its members. Refused with ``no_such_room``."""
+    """Delete a room, its log, its members and its bans. Refused with ``no_such_room``."""
 
     room_id: str
 
 
 @frozen(kw_only=True)
+class UpdateRoom:
+    """Change a room's name, key, topic, ``private``, ``read_only``, ``slow`` or ``closed``.
+
+    ``was`` is the room as the change found it. ``head`` and ``first`` of both are the store's own: ignored here, and in
+    the feed what they were at that moment. Refused with ``no_such_room``, with ``conflict`` if the room is not what
+    ``was`` says, with ``room_exists`` if another room has the new key, and with ``bad_request`` if ``room`` and ``was``
+    differ in anything else."""
+
+    room: RoomRecord
+    was: RoomRecord
+
+
+@frozen(kw_only=True)
 class PutMember:
-    """Make or change a membership. Refused with ``no_such_room``."""
+    """Make or change a membership. Refused with ``no_such_room``, and with ``conflict`` if the membership is not the
+    one that ``was`` says: None for none; nothing is compared with `UNCHECKED`."""
 
     member: Member
+    was: Member | Unchecked | None = UNCHECKED
 
 
 @frozen(kw_only=True)
@@ -126,8 +198,44 @@ class Trim:
     first: int
 
 
-Fact: TypeAlias = CreateRoom | DeleteRoom | PutMember | RemoveMember | Trim
-Change: TypeAlias = Append | Fact
+@frozen(kw_only=True)
+class Redact:
+    """Empty the body of one row for good: no copy of it stays in the store. The row, its seq and its op stay. Repeating
+    it succeeds. Refused with ``no_such_room``, and with ``no_such_message`` if there is no such row (any more)."""
+
+    room_id: str
+    seq: int
+
+
+@frozen(kw_only=True)
+class Put:
+    """Keep a record in place of ``was``; None: there is none of its kind and id. Refused with ``conflict`` if something
+    else is kept there, with ``name_taken`` if another of its kind holds its unique key, and with ``no_such_room`` for a
+    `Ban` from a room that does not exist."""
+
+    record: Record
+    was: Record | None = None
+
+
+@frozen(kw_only=True)
+class Remove:
+    """Let go of a record. Refused with ``conflict`` if what is kept there is not equal to it, or nothing is."""
+
+    record: Record
+
+
+Fact: TypeAlias = CreateRoom | DeleteRoom | UpdateRoom | PutMember | RemoveMember | Trim | Redact | Put | Remove
+
+
+@frozen
+class Together:
+    """All of these changes or none, in order, each seeing those before it. The first that is refused refuses the whole;
+    otherwise the outcome is `Applied`. A repeated `Append` is not refused. It holds no other `Together`."""
+
+    changes: tuple[Append | Fact, ...]
+
+
+Change: TypeAlias = Append | Fact | Together
 
 
 @frozen
@@ -181,3 +289,4 @@ class Snapshot:
     position: int
     rooms: tuple[RoomRecord, ...] = field(factory=tuple)
     members: tuple[Member, ...] = field(factory=tuple)
+    records: tuple[Record, ...] = field(factory=tuple)

@@ -25,13 +25,17 @@ from chatkit.backend.records import (
     Fact,
     Member,
     Outcome,
+    Put,
     PutMember,
+    Redact,
     Refused,
+    Remove,
     RemoveMember,
     RoomRecord,
     Row,
     Snapshot,
     Trim,
+    UpdateRoom,
 )
 from chatkit.engine.decisions import (
     Attach,
@@ -255,6 +259,8 @@ class Engine:
                 if room is not None:
                     room.record = evolve(room.record, first=first)
                     room.head = max(room.head, first - 1)
+                return []
+            case UpdateRoom() | Redact() | Put() | Remove():
                 return []
         assert_never(item)
 
