@@ -43,7 +43,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--case", action="append", choices=CASES, default=[], help="only this case; may be repeated")
     parser.add_argument("--server", action="append", choices=CONTENDERS, default=[], help="only this server; likewise")
     parser.add_argument("--rounds", type=int, help="how often everything is measured")
-    parser.add_argument("--patient", action="store_true", help="wait, before each run, until the machine is quiet")
+    parser.add_argument(
+        "--patient",
+        nargs="?",
+        type=float,
+        const=60.0,
+        metavar="SECONDS",
+        help="wait, before each run, until the machine is quiet, at most so long (60)",
+    )
     parser.add_argument("--json", metavar="FILE", help="write the figures of all runs there; - is standard output")
     parser.add_argument("--report", nargs=1, metavar="FILE", help="measure nothing: take the figures from there")
     parser.add_argument("--into", metavar="PAGE", help="fill the figures into this page, and plots beside it")
@@ -73,10 +80,12 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             runs["skipped"][contender.name] = lacking
             continue
         if options.patient:
-            machine.wait_for_quiet()
+            machine.wait_for_quiet(patience=options.patient)
         elapsed = time.monotonic() - began
         _say(f"[{number}/{len(plan)} {elapsed:.0f} s] {case.title} · round {turn + 1} · {contender.title}")
         _measure(case, contender.name, effort, turn, runs)
+        if options.json not in (None, "-"):  # after each run: an hour's figures must not hang on its last minute
+            Path(options.json).write_text(json.dumps(runs, indent=1))
     return runs
 
 

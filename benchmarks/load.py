@@ -12,6 +12,7 @@ import os
 import socket
 import time
 from array import array
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -102,6 +103,8 @@ class Load:
         """What the frame being walked over has added: bytes, or messages if there are several rooms."""
         self._numbers: dict[int, int] = {}
         self._sent = 0
+        self._done = 0
+        """Messages that have reached everybody."""
         self._total = 0
         self._got = [0] * (max(crowd.links) + 1)
         self._upto = [0]
@@ -210,7 +213,8 @@ class Load:
     # ── running ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def closed(self, in_flight: int, seconds: float, warm_up: float = 0.5) -> Result:
-        """Keep ``in_flight`` messages under way: the next is said when the oldest has reached everybody."""
+        """Keep ``in_flight`` messages under way in the one room: the next is said when the oldest has reached even the
+        slowest member. Raises `Lost`."""
         with _undisturbed():
             self._crowd.show_life()
             self._say(in_flight)
@@ -222,33 +226,28 @@ class Load:
         return self._result(before, after)
 
     def _keep_saying(self, in_flight: int, until: float) -> None:
-        poll, readers, got, upto, clock = (
-            self._crowd.epoll.poll, self._readers, self._got, self._upto, time.perf_counter,
-        )  # fmt: skip
-        most, size = len(readers), self._room_size
-        total, now = self._total, clock()
-        done = self._sent - in_flight
-        heard = now
+        poll, readers, got, clock = self._crowd.epoll.poll, self._readers, self._got, time.perf_counter
+        fds, most = list(self._crowd.links), len(readers)
+        slowest = fds[-1]
+        now = heard = clock()
         while now < until:
             events = poll(0.001 if self._pending else 1, most)
             for fd, _ in events:
                 count = readers[fd]()
                 got[fd] += count
-                total += count
+                self._total += count
             now = clock()
             if events:
                 heard = now
             elif now - heard > STALLED_SECONDS:
-                raise Lost(f"nothing arrives any more after {total} of {upto[-1] * size} bytes")
-            while done < self._sent and total >= upto[done + 1] * size:
-                done += 1
-            self._total = total
+                raise Lost(f"nothing arrives any more: {self._total} bytes of {self._upto[-1] * len(fds)}")
             if self._pending:
                 for link in list(self._pending):
                     self._send(link, b"")
-            missing = in_flight - (self._sent - done)
-            if missing > 0:
-                self._say(missing)
+            if self._done < self._sent and got[slowest] >= self._upto[self._done + 1]:
+                slowest = min(fds, key=got.__getitem__)
+                self._done = bisect_right(self._upto, got[slowest], self._done) - 1
+                self._say(in_flight - (self._sent - self._done))
 
     def paced(self, rate: float, seconds: float, *, record: bool = True) -> Result:
         """Say ``rate`` messages a second, each when it is due, whatever has become of the ones before."""
@@ -306,6 +305,7 @@ class Load:
             wrong = sum(self._got[fd] != self._upto[-1] for fd in self._crowd.links)
             if wrong:
                 raise Lost(f"{wrong} members did not get exactly what was said")
+        self._done = self._sent
 
     # ── reckoning ────────────────────────────────────────────────────────────────────────────────────────────────────
 
