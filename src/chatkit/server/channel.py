@@ -54,7 +54,7 @@ class Audience:
                 continue
             frame = renderer.frame_event(event, now, wire)
             for session, push in listeners.items():
-                if session.id != but and not push(frame):
+                if session.id != but and (session.holding or not push(frame)):
                     session.hold(event, frame)
 
 

@@ -15,7 +15,7 @@ from typing import assert_never
 import trio
 
 from chatkit.backend.interface import Backend
-from chatkit.backend.records import Applied, Batch, Change, Outcome, Row, Trim
+from chatkit.backend.records import Applied, Batch, Change, DeleteRoom, Outcome, Row, Trim
 from chatkit.engine import (
     Attach,
     Changed,
@@ -92,6 +92,8 @@ class Core:
                 self.carry_out(self.engine.apply(item, trio.current_time()))
                 if isinstance(item, Trim) and item.room_id in self.channels:
                     self.channels[item.room_id].trimmed(item.first)
+                elif isinstance(item, DeleteRoom):
+                    self.channels.pop(item.room_id, None)
         self._publish(rows)
         self.position = batch.position
         while self._waiting and self._waiting[0][0] <= self.position:
@@ -102,6 +104,8 @@ class Core:
             channel = self.channels.get(room_id)
             if channel is not None:
                 channel.publish(added)
+            else:
+                self.engine.apply(added[-1], trio.current_time())
         rows.clear()
 
     async def commit(self, change: Change) -> Outcome:
@@ -157,7 +161,9 @@ class Core:
         live = channel.attach(session, after)
         if not live:
             session.pull(channel, after or 0, announce_caught_up=announce_caught_up)
-        elif announce_caught_up:
+            return
+        session.forget(channel)
+        if announce_caught_up:
             session.caught_up(channel)
 
     def _channel(self, room_id: str) -> Channel | None:
@@ -173,8 +179,6 @@ class Core:
         if session is not None and channel is not None:
             channel.detach(session)
             session.forget(channel)
-        if room_id not in self.engine.rooms:
-            self.channels.pop(room_id, None)
 
     # ── sessions ─────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -61,6 +61,7 @@ class RequestContext:
         except ProtocolError as error:
             raise RequestFailed(error.code, error.message) from None
         if not is_durable(type(event)):
+            core.renderer.checked_fields(event)
             core.channels[room.id].attached.tell(event, core.now_ms(), core.renderer)
             return None
         change = Append(
@@ -162,14 +163,19 @@ class Extensions:
         """Pass a request through the hooks. Raises `RequestFailed`."""
         for kinds, hook in self.hooks:
             if not kinds or isinstance(request, kinds):
-                request = await self._guarded(hook, request, session, core)
+                amended = await self._guarded(hook, request, session, core)
+                if not isinstance(amended, type(request)):
+                    log.error("a hook before %s returned %r", request.action, amended)
+                    raise RequestFailed(ErrorCode.INTERNAL_ERROR, "the server failed in this request")
+                request = amended
         return request
 
     async def serve(self, request: Request[Any], session: int, core: Core) -> Any:
         """Let the handler serve the request and return its reply. Raises `RequestFailed`, `ProtocolError`."""
         core.engine.require_login(session)
-        if hasattr(request, "room"):
-            room = core.engine.require_present(session, request.room)
+        name = getattr(request, "room", None)
+        if name is not None:
+            room = core.engine.require_present(session, name)
             request = evolve(request, room=room.name)  # type: ignore[misc]
         reply = await self._guarded(self.handlers[type(request)], request, session, core)
         if not isinstance(reply, type(request).reply):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import attrs
@@ -9,11 +10,16 @@ import orjson
 
 from chatkit.backend.records import Body, Row
 from chatkit.engine.engine import MESSAGE
-from chatkit.errors import UsageError
+from chatkit.errors import ProtocolError, UsageError
 from chatkit.protocol.codec import Codec
-from chatkit.protocol.messages import Entry, Event, ReceiveMessage
+from chatkit.protocol.messages import Entry, Event, ReceiveMessage, UnknownEvent
 from chatkit.protocol.vocabulary import Vocabulary
 from chatkit.transport.interface import Encoding, WireFormat
+
+log = logging.getLogger("chatkit.server")
+
+UNREADABLE = "unreadable_entry"
+"""The action of an entry that cannot be read: no client knows it, so it counts and is not shown."""
 
 
 class Renderer:
@@ -26,7 +32,11 @@ class Renderer:
         }
 
     def event(self, row: Row, room: str) -> Event:
-        """Return the event a row stands for; ``room`` is the room's present name."""
+        """Return the event a row stands for; ``room`` is the room's present name.
+
+        An entry this server cannot read, of another vocabulary or damaged, keeps its place and nothing else: it must
+        end neither a server nor a client.
+        """
         if row.kind == MESSAGE:
             body = row.body
             return ReceiveMessage(
@@ -38,19 +48,35 @@ class Renderer:
                 op=row.op,
                 reply_to=row.about,
             )
-        fields = orjson.loads(row.body or b"{}") | {"room": room, "seq": row.seq}
-        return self.codecs["json"].event_from(row.kind, fields)
+        place = {"room": room, "seq": row.seq}
+        try:
+            return self.codecs["json"].event_from(row.kind, {**orjson.loads(row.body or b"{}"), **place})
+        except (ValueError, TypeError, ProtocolError) as error:
+            log.error("entry %d of %r, a %s, cannot be read: %s", row.seq, room, row.kind, error)
+            return UnknownEvent(action=UNREADABLE, data=place)
 
     def body(self, event: Event) -> Body:
         """Return what the log keeps of a program's own durable event.
 
-        Raises `UsageError` for an event that is not durable: one without ``room`` and ``seq``.
+        Raises `UsageError` for an event that is not durable, one without ``room`` and ``seq``, or not what its class
+        announces.
         """
         if not is_durable(type(event)):
             raise UsageError(f"{type(event).__name__} is not durable: it needs the fields 'room' and 'seq'")
-        fields = self.codecs["json"].fields_of(event)
+        fields = self.checked_fields(event)
         del fields["room"], fields["seq"]
         return orjson.dumps(fields).decode()
+
+    def checked_fields(self, event: Event) -> dict[str, Any]:
+        """Return an event's fields. Raises `UsageError` if a client could not read them: of another type than its
+        class announces, or out of bounds."""
+        codec = self.codecs["json"]
+        fields = codec.fields_of(event)
+        try:
+            codec.event_from(event.action, fields)
+        except ProtocolError as error:
+            raise UsageError(f"{type(event).__name__}: {error}") from error
+        return fields
 
     def entry(self, row: Row, room: str) -> Entry:
         """Return the row as a page of history holds it."""

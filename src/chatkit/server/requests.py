@@ -13,7 +13,7 @@ import trio
 
 from chatkit.backend.records import Appended, Outcome, Page
 from chatkit.engine import Decision, Joining, Moment, Proposal, Reading, Refusal, Reply
-from chatkit.errors import ProtocolError, RequestFailed, StorageUnavailable
+from chatkit.errors import ProtocolError, RequestFailed, StorageUnavailable, UsageError
 from chatkit.protocol import messages as m
 from chatkit.protocol.codec import Ref
 from chatkit.protocol.codes import ErrorCode
@@ -55,6 +55,8 @@ class Requests:
         while session.closing is None:
             try:
                 raw = await receive()
+                if session.closing is not None:  # it arrived together with the reason to end this link
+                    return
                 envelope = decode(raw)
             except ProtocolError as error:
                 self._refuse_garbage(error)
@@ -92,6 +94,10 @@ class Requests:
         except StorageUnavailable:
             code = ErrorCode.STORAGE_UNAVAILABLE
             self._answer(self._session.failure(code, "the store cannot be reached right now", ref), ref)
+        except UsageError:
+            log.exception("%r the reply to %s has no place in a message", self._session, request.action)
+            code = ErrorCode.INTERNAL_ERROR
+            self._answer(self._session.failure(code, "the server failed in this request", ref), ref)
 
     def _decide(self, request: m.Request[Any]) -> Decision:
         now = Moment(self._core.now_ms(), trio.current_time())
@@ -193,13 +199,16 @@ class Requests:
         session, core = self._session, self._core
         room = self._engine.rooms[joining.room_id]
         page, reset = await self._page_for(joining)
-        inside = room.id in self._engine.sessions[session.id].rooms
+        state = self._engine.sessions.get(session.id)
+        inside = state is not None and room.id in state.rooms
         effects = self._engine.join(session.id, joining.room_id, trio.current_time())
         if isinstance(effects, Refusal):
             self._answer(session.failure(effects.code, effects.message, ref), ref)
             return
-        entries = tuple(core.renderer.entry(row, room.name) for row in page.rows) if page else ()
-        reached = None if page is None else page.rows[-1].seq if page.rows else page.head
+        # What is kept but not yet published will come live, in its turn.
+        rows = [row for row in page.rows if row.seq <= room.head] if page else []
+        entries = tuple(core.renderer.entry(row, room.name) for row in rows)
+        reached = None if page is None else rows[-1].seq if rows else min(page.head, room.head)
         more_after = reached is not None and reached < room.head
         most = self._engine.limits.joined_members
         reply = m.Joined(

@@ -88,11 +88,16 @@ class Session:
             self.settled.set()
             self.settled = trio.Event()
 
+    @property
+    def holding(self) -> bool:
+        """Whether ephemeral events are held back: a later one must not overtake them."""
+        return bool(self._held)
+
     def hold(self, event: Event, frame: bytes) -> None:
         """Keep an ephemeral event for when the link takes bytes again; a later one of the same kind replaces it."""
         key = (event.action, str(getattr(event, "room", "")), str(getattr(event, "user", "")))
-        if key in self._held or len(self._held) < MOST_HELD:
-            self._held[key] = frame
+        if self._held.pop(key, None) is not None or len(self._held) < MOST_HELD:
+            self._held[key] = frame  # last, where it belongs in the order of events
         self._start_pulling()
 
     # ── catching up ──────────────────────────────────────────────────────────────────────────────────────────────────
