@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
+from functools import cache
 from pathlib import Path
 from random import Random, SystemRandom
 from typing import Any, TypeVar
@@ -487,7 +488,7 @@ async def connect(
         max_message_bytes=LARGEST_FROM_SERVER, ssl_context=ssl_context, handshake_timeout=connect_timeout
     )
     backoff = Backoff() if reconnect is True else reconnect or None
-    dial = Dial(url, Codec(encoding, STANDARD.including(events=events)), options, backoff, entropy or SystemRandom())
+    dial = Dial(url, _codec(encoding, tuple(events)), options, backoff, entropy or SystemRandom())
     login = m.Login(user=user, password=password, token=token)
     client = Client(dial, login, keep, None if outbox is None else Outbox(outbox))
 
@@ -503,6 +504,16 @@ async def connect(
     finally:
         if client.outbox is not None:
             await client.outbox.aclose()
+
+
+def _codec(encoding: Encoding, events: tuple[type[m.Event], ...]) -> Codec:
+    return Codec(encoding, STANDARD.including(events=events)) if events else _standard_codec(encoding)
+
+
+@cache
+def _standard_codec(encoding: Encoding) -> Codec:
+    """Return the one all links share: it holds no state, and takes some ten milliseconds to warm up."""
+    return Codec(encoding)
 
 
 async def _leave(client: Client, nursery: trio.Nursery) -> None:

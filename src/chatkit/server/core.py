@@ -56,7 +56,7 @@ class Core:
         self.everyone = Audience()
         self.position = 0
         self._waiting: list[tuple[int, int, trio.Event]] = []
-        self._changed: set[str] = set()
+        self._changed: dict[str, None] = {}  # no set: its order would differ from run to run
         self._list_due = trio.Event()
         self._lost: deque[tuple[float, Session]] = deque()
         self._lost_some = trio.Event()
@@ -143,7 +143,7 @@ class Core:
                 case Detach(session_id, room_id):
                     self._detach(session_id, room_id)
                 case Changed(room_id):
-                    self._changed.add(room_id)
+                    self._changed[room_id] = None
                     self._list_due.set()
                 case CloseSession(session_id, code, reason):
                     session = self.sessions.get(session_id)
@@ -270,7 +270,7 @@ class Core:
         while True:
             await self._list_due.wait()
             self._list_due = trio.Event()
-            changed, self._changed = self._changed, set()
+            changed, self._changed = self._changed, {}
             for room_id in changed:
                 self._tell_changed(room_id)
             await trio.sleep(self._pause())
