@@ -12,6 +12,7 @@ from attrs import define, field
 from chatkit.backend.records import RoomRecord
 from chatkit.client import Client, Connected, Room, connect
 from chatkit.client.backoff import Backoff
+from chatkit.client.window import seq_of
 from chatkit.errors import ConnectFailed, Disconnected, PositionLost, RequestFailed
 from chatkit.protocol.messages import DeleteRoom
 from chatkit.testing.simulation_links import LINES, WEBSOCKET
@@ -27,6 +28,7 @@ EXPECTED = {
     "forbidden",
     "name_taken",
     "no_such_room",
+    "rate_limited",
     "not_in_room",
     "room_exists",
     "storage_unavailable",
@@ -175,7 +177,7 @@ class Actor:
                 continue
             event = entry.event
             now = trio.current_time()
-            history.at(now).receive(reader, log, event.seq, event.op)  # type: ignore[attr-defined]
+            history.at(now).receive(reader, log, seq_of(entry), getattr(event, "op", None))
             if self._slow:
                 await trio.sleep(self.random.uniform(0, 0.2))
 
@@ -284,6 +286,8 @@ class Actor:
     async def _rename(self, me: str, client: Client) -> None:
         name = self.random.choice((self.name, f"{self.name}-x", "star"))
         await client.rename(name)
+        # A guest's author is the name of the login: a repeat under a later one would be a new message.
+        raise _LifeOver
 
     async def _look_back(self, me: str, client: Client) -> None:
         room = self._some_room(client)
@@ -305,14 +309,14 @@ class Actor:
         if not self.world.network.healed:
             for link in self.world.network.of(me):
                 link.cut()
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
 
     async def _be_slow(self, me: str, client: Client) -> None:
         self._slow = not self._slow
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
 
     async def _go(self, me: str, client: Client) -> None:
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
         raise _LifeOver
 
     async def _vanish(self, me: str, client: Client) -> None:

@@ -241,7 +241,7 @@ class History:
             if fact.what in (What.RECEIVE, What.ACK) and op:
                 seen.add(op)
         for op, times in refusals.items():
-            if times >= tries[op] and op in seen:
+            if times and times >= tries[op] and op in seen:
                 yield self._broken("refused", f"{op} was refused at every try, and appears", op=op)
 
     def _walk(self) -> Iterator[Violation]:
