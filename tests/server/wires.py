@@ -280,7 +280,13 @@ class Site:
         stream = await dial(address)
         try:
             socket = await trio_websocket.wrap_client_stream(
-                self.nursery, stream, address, path, subprotocols=subprotocols, max_message_size=4_194_304
+                self.nursery,
+                stream,
+                address,
+                path,
+                subprotocols=subprotocols,
+                max_message_size=4_194_304,
+                message_queue_size=1000,
             )
         except BaseException:
             stream.socket.close()

@@ -10,7 +10,7 @@ import itertools
 import logging
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import trio
 from attrs import frozen
@@ -205,7 +205,7 @@ class Server:
     async def _converse(self, connection: Connection, number: int, entered: Pass) -> None:
         ended = trio.Event()
         session: Session | None = None
-        broke = False
+        gone: Disconnected | None = None
         try:
             async with trio.open_nursery() as nursery:
                 session = Session(number, connection, self._core, nursery, entered)
@@ -217,9 +217,8 @@ class Server:
                     session.end(1001, "the server is stopping", reconnect=True)
                 await Requests(session, self._core, self._extensions).run()
         except* Disconnected as group:
-            gone = first_of(group)
+            gone = cast(Disconnected, first_of(group))
             log.info("%r %s", session, gone)
-            broke = isinstance(gone, Disconnected) and gone.code in BROKE
         except* Exception:
             log.exception("%r failed unexpectedly", session)
             if session is not None and session.closing is None:
@@ -227,13 +226,13 @@ class Server:
         finally:
             try:
                 if session is not None:
-                    await self._say_goodbye(session, broke=broke)
+                    await self._say_goodbye(session, gone)
             finally:
                 self._sessions.pop(session, None)
                 ended.set()
 
-    async def _say_goodbye(self, session: Session, *, broke: bool) -> None:
-        if broke and session.closing is None and not self._stopping.is_set():
+    async def _say_goodbye(self, session: Session, gone: Disconnected | None) -> None:
+        if gone is not None and gone.code in BROKE and session.closing is None and not self._stopping.is_set():
             self._core.lose_session(session)
             return
         self._core.end_session(session)
@@ -242,6 +241,9 @@ class Server:
             log.info("%r closed: %s (%d)", session, reason, code)
             await self._settle(session)
             await session.connection.aclose(code, reason, reconnect=reconnect)
+        elif gone is not None:
+            # The link may still be telling its peer why it ended.
+            await session.connection.aclose(gone.code, gone.reason, reconnect=gone.reconnect)
 
     async def _settle(self, session: Session) -> None:
         with trio.move_on_after(self._core.config.transport.close_timeout):
