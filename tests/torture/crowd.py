@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import count, islice
@@ -128,7 +129,7 @@ def _noted(told: Entry | Happening, seen: list[tuple[int, str]]) -> bool:
     event = told.event
     if not isinstance(event, ReceiveMessage):
         return False
-    seen.append((event.seq, event.op or ""))
+    seen.append((event.seq, sys.intern(event.op or "")))  # everybody sees the same ops, thousands of them
     return event.op == LAST_WORD
 
 
