@@ -5,13 +5,17 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from operator import is_
+from typing import assert_never
 
 from attrs import define, evolve, field
 
+from chatkit.backend.books import Place
 from chatkit.backend.bus import LocalBus
-from chatkit.backend.draft import Draft, Place
+from chatkit.backend.draft import Draft
 from chatkit.backend.feed import FACTS_KEPT, Feeds, Stretch, check_position
 from chatkit.backend.records import (
+    Ban,
     Batch,
     Change,
     CreateRoom,
@@ -19,12 +23,17 @@ from chatkit.backend.records import (
     Fact,
     Member,
     Outcome,
+    Put,
     PutMember,
+    Record,
+    Redact,
+    Remove,
     RemoveMember,
     RoomRecord,
     Row,
     Snapshot,
     Trim,
+    UpdateRoom,
 )
 
 STRETCH_BATCHES = 500
@@ -58,12 +67,21 @@ class MemoryRoom:
         self.first = first
         return gone
 
+    def redact(self, seq: int) -> tuple[Row, Row]:
+        """Empty the body of a row; return it as it was and as it is."""
+        was = self.rows[seq - self.first]
+        row = self.rows[seq - self.first] = evolve(was, body=None)
+        if row.op is not None:
+            self.ops[row.author, row.op] = row
+        return was, row
+
 
 class MemoryStore:
     """What all openings of one store share.
 
     The journal repeats every batch for feeds that are behind. As in a database, the rows of a deleted room and those
-    that were trimmed go from it, and of the directory changes the newest `FACTS_KEPT` stay.
+    that were trimmed go from it, bodies that were redacted too, and of the directory changes the newest `FACTS_KEPT`
+    stay.
     """
 
     def __init__(self) -> None:
@@ -71,6 +89,8 @@ class MemoryStore:
         self.openings: dict[Feeds, None] = {}
         self._rooms: dict[str, MemoryRoom] = {}
         self._keys: dict[str, str] = {}
+        self._records: dict[tuple[str, str], Record] = {}
+        self._holders: dict[tuple[str, str], str] = {}
         self._journal: list[Batch] = []
         self._oldest = 0
         self._newest = 0
@@ -115,12 +135,13 @@ class MemoryStore:
             position=self._newest,
             rooms=tuple(evolve(room.record, head=room.head, first=room.first) for room in rooms),
             members=tuple(member for room in rooms for member in room.members.values()),
+            records=tuple(self._records.values()),
         )
 
     def place(self, room_id: str) -> Place | None:
         """See `Books`."""
         room = self._rooms.get(room_id)
-        return None if room is None else Place(room.record.epoch, room.record.key, room.head, room.first)
+        return None if room is None else Place(room.record, room.head, room.first)
 
     def room_of(self, key: str) -> str | None:
         """See `Books`."""
@@ -128,27 +149,44 @@ class MemoryStore:
 
     def row_of(self, room_id: str, author: str, op: str) -> Row | None:
         """See `Books`."""
-        return self._rooms[room_id].ops.get((author, op))
+        room = self._rooms.get(room_id)
+        return None if room is None else room.ops.get((author, op))
+
+    def member(self, room_id: str, principal: str) -> Member | None:
+        """See `Books`."""
+        room = self._rooms.get(room_id)
+        return None if room is None else room.members.get(principal)
+
+    def record(self, kind: str, id_: str) -> Record | None:
+        """See `Books`."""
+        return self._records.get((kind, id_))
+
+    def holder(self, kind: str, key: str) -> str | None:
+        """See `Books`."""
+        return self._holders.get((kind, key))
 
     def _applied(self, batch: Batch) -> Batch:
         """Apply a batch; return what of it outlives it, for the journal."""
         kept: list[Row | Fact] = []
         for item in batch.items:
-            self._apply(item)
-            if isinstance(item, DeleteRoom):
-                kept = [one for one in kept if not (isinstance(one, Row) and one.room_id == item.room_id)]
+            if isinstance(item, Row):
+                self._append(item)
+            else:
+                self._apply(item, kept)
             kept.append(item)
-        return batch if len(kept) == len(batch.items) else Batch(batch.position, tuple(kept))
+        whole = len(kept) == len(batch.items) and all(map(is_, kept, batch.items))
+        return batch if whole else Batch(batch.position, tuple(kept))
 
-    def _apply(self, item: Row | Fact) -> None:
-        match item:
-            case Row():
-                room = self._rooms[item.room_id]
-                room.rows.append(item)
-                self._rows += 1
-                if item.op is not None:
-                    room.ops[item.author, item.op] = item
-                return
+    def _append(self, row: Row) -> None:
+        room = self._rooms[row.room_id]
+        room.rows.append(row)
+        self._rows += 1
+        if row.op is not None:
+            room.ops[row.author, row.op] = row
+
+    def _apply(self, fact: Fact, kept: list[Row | Fact]) -> None:
+        self._facts += 1
+        match fact:
             case CreateRoom(room=record, owner=owner):
                 members = {owner.principal: owner} if owner is not None else {}
                 self._rooms[record.room_id] = MemoryRoom(record, members=members)
@@ -156,15 +194,50 @@ class MemoryStore:
             case DeleteRoom(room_id=room_id):
                 gone = self._rooms.pop(room_id)
                 del self._keys[gone.record.key]
+                for record in list(self._records.values()):
+                    if isinstance(record, Ban) and record.room_id == room_id:
+                        self._remove(record)
+                kept[:] = [one for one in kept if not (isinstance(one, Row) and one.room_id == room_id)]
                 if gone.head:
                     self._strip()
+            case UpdateRoom(room=record):
+                room = self._rooms[record.room_id]
+                del self._keys[room.record.key]
+                self._keys[record.key] = record.room_id
+                room.record = record
             case PutMember(member=member):
                 self._rooms[member.room_id].members[member.principal] = member
             case RemoveMember(room_id=room_id, principal=principal):
                 self._rooms[room_id].members.pop(principal, None)
             case Trim(room_id=room_id, first=first):
                 self._trimmed += self._rooms[room_id].trim(first)
-        self._facts += 1
+            case Put(record=record, was=was):
+                if was is not None:
+                    self._remove(was)
+                self._records[record.KIND, record.id] = record
+                if record.unique is not None:
+                    self._holders[record.KIND, record.unique] = record.id
+            case Remove(record=record):
+                self._remove(record)
+            case Redact(room_id=room_id, seq=seq):
+                rows = self._rooms[room_id].redact(seq)
+                if not _replace(kept, *rows):
+                    self._replace(*rows)
+            case _:
+                assert_never(fact)
+
+    def _remove(self, record: Record) -> None:
+        del self._records[record.KIND, record.id]
+        if record.unique is not None:
+            del self._holders[record.KIND, record.unique]
+
+    def _replace(self, was: Row, row: Row) -> None:
+        """Let the journal tell of a row as it is now."""
+        for index in range(len(self._journal) - 1, -1, -1):
+            items = list(self._journal[index].items)
+            if _replace(items, was, row):
+                self._journal[index] = Batch(self._journal[index].position, tuple(items))
+                return
 
     def _forget_facts(self) -> None:
         kept = 0
@@ -194,3 +267,12 @@ class MemoryStore:
             return position > self._oldest
         room = self._rooms.get(item.room_id)
         return room is not None and item.seq >= room.first
+
+
+def _replace(items: list[Row | Fact], was: Row, row: Row) -> bool:
+    """Put one row in the place of another, if it is there; return whether it was."""
+    for index, item in enumerate(items):
+        if item is was:
+            items[index] = row
+            return True
+    return False

@@ -10,7 +10,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from chatkit.backend.facts import load_fact
+from chatkit.backend.facts import load_fact, load_record
 from chatkit.backend.feed import Stretch, check_position, size_of
 from chatkit.backend.paging import fill
 from chatkit.backend.records import Batch, Fact, Member, Page, RoomRecord, Row, Snapshot
@@ -21,6 +21,10 @@ STRETCH_BYTES = 2**20
 
 ROW = "room_id, seq, kind, author, name, time, body, op, about, thread"
 HEAD = "coalesce((SELECT max(seq) FROM log WHERE log.room_id = rooms.room_id), first - 1)"
+ROOM = (
+    "room_id, epoch, name, key, topic, private, permanent, created_by, created_at, read_only, slow, closed, first, "
+    + HEAD
+)
 POSITION = "SELECT max(coalesce((SELECT max(pos) FROM log), 0), coalesce((SELECT max(pos) FROM facts), 0))"
 
 _Entry = tuple[int, int, Row | Fact]
@@ -44,6 +48,42 @@ def load_row(values: tuple[Any, ...]) -> Row:
     )
 
 
+def load_room(values: tuple[Any, ...]) -> RoomRecord:
+    """Return the room that the columns `ROOM` stand for."""
+    (
+        room_id,
+        epoch,
+        name,
+        key,
+        topic,
+        private,
+        permanent,
+        created_by,
+        created_at,
+        read_only,
+        slow,
+        closed,
+        first,
+        head,
+    ) = values
+    return RoomRecord(
+        room_id=room_id,
+        epoch=epoch,
+        name=name,
+        key=key,
+        topic=topic,
+        private=bool(private),
+        permanent=bool(permanent),
+        created_by=created_by,
+        created_at=created_at,
+        read_only=bool(read_only),
+        slow=slow,
+        closed=bool(closed),
+        first=first,
+        head=head,
+    )
+
+
 def read_page(
     connection: sqlite3.Connection, room_id: str, start: int, forward: bool, limit: int, max_bytes: int
 ) -> Page:
@@ -64,15 +104,14 @@ def read_snapshot(connection: sqlite3.Connection) -> Snapshot:
     """Return the directory."""
     with _reading(connection):
         (position,) = connection.execute(POSITION).fetchone()
-        rooms = connection.execute(
-            "SELECT room_id, epoch, name, key, topic, private, permanent, created_by, created_at, first, "
-            f"{HEAD} FROM rooms ORDER BY rowid"
-        ).fetchall()
+        rooms = connection.execute(f"SELECT {ROOM} FROM rooms ORDER BY rowid").fetchall()
         members = connection.execute("SELECT room_id, principal, role FROM members").fetchall()
+        records = connection.execute("SELECT kind, body FROM records").fetchall()
     return Snapshot(
         position=position,
-        rooms=tuple(_load_room(*values) for values in rooms),
+        rooms=tuple(load_room(values) for values in rooms),
         members=tuple(Member(room_id=room_id, principal=who, role=role) for room_id, who, role in members),
+        records=tuple(load_record(kind, body) for kind, body in records),
     )
 
 
@@ -107,34 +146,6 @@ def _stretch(entries: Iterator[_Entry], newest: int) -> Stretch:
         size += size_of(batch)
         batches.append(batch)
     return Stretch(tuple(batches), newest, False)
-
-
-def _load_room(
-    room_id: str,
-    epoch: str,
-    name: str,
-    key: str,
-    topic: str,
-    private: int,
-    permanent: int,
-    created_by: str,
-    created_at: int,
-    first: int,
-    head: int,
-) -> RoomRecord:
-    return RoomRecord(
-        room_id=room_id,
-        epoch=epoch,
-        name=name,
-        key=key,
-        topic=topic,
-        private=bool(private),
-        permanent=bool(permanent),
-        created_by=created_by,
-        created_at=created_at,
-        first=first,
-        head=head,
-    )
 
 
 @contextmanager

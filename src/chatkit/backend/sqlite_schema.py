@@ -2,7 +2,8 @@
 
 Every committed item, a log row or a directory change, takes the next position of one counter; ``batch`` is the last
 position of the commit it belongs to. Positions only grow: the newest item is never removed without a newer one. A room
-holds the seqs from ``first`` on; its head is that of its newest row, or ``first - 1``.
+holds the seqs from ``first`` on; its head is that of its newest row, or ``first - 1``. Records (accounts, tokens, bans,
+invitations) are JSON in one table for all kinds; ``key`` is what is unique within a kind.
 """
 
 from __future__ import annotations
@@ -45,7 +46,18 @@ _VERSION_1 = (
     "INSERT INTO meta VALUES ('facts_after', 0)",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1,)
+_VERSION_2 = (
+    "ALTER TABLE rooms ADD COLUMN read_only INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE rooms ADD COLUMN slow REAL NOT NULL DEFAULT 0",
+    "ALTER TABLE rooms ADD COLUMN closed INTEGER NOT NULL DEFAULT 0",
+    """
+    CREATE TABLE records (
+        kind TEXT NOT NULL, id TEXT NOT NULL, key TEXT, body TEXT NOT NULL, PRIMARY KEY (kind, id)
+    ) WITHOUT ROWID""",
+    "CREATE UNIQUE INDEX records_by_key ON records (kind, key) WHERE key IS NOT NULL",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1, _VERSION_2)
 """The statements that lead from each version (``PRAGMA user_version``) to the next. Never changed, only added to."""
 
 _REASONS = {
@@ -89,6 +101,19 @@ def open_reader(path: Path) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise unreadable(path, reason_of(error)) from error
     return connection
+
+
+def empty_log(connection: sqlite3.Connection) -> bool:
+    """Bring the write-ahead log home and empty it: it repeats what the database has overwritten. Return whether that
+    was possible; it is not while somebody else reads or writes, and is not waited for."""
+    connection.execute("PRAGMA busy_timeout = 0").close()
+    try:
+        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not busy
+    except sqlite3.Error:
+        return False
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {round(BUSY_TIMEOUT * 1000)}").close()
 
 
 def unreadable(path: Path, reason: str) -> StorageUnreadable:
@@ -159,6 +184,7 @@ def _configure(path: Path, connection: sqlite3.Connection) -> None:
     for pragma in (
         "synchronous = FULL",
         "trusted_schema = OFF",
+        "secure_delete = ON",  # what is redacted is overwritten, not only let go
         "cache_size = -16384",  # KiB: the index of ops is hit at random
         "wal_autocheckpoint = 4000",  # pages, 16 MB
         "journal_size_limit = 67108864",

@@ -9,26 +9,16 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Any
 
-from chatkit.backend.draft import Draft, Place
-from chatkit.backend.facts import dump_fact
+from chatkit.backend.books import Place
+from chatkit.backend.draft import Draft
+from chatkit.backend.facts import dump_fact, load_record
 from chatkit.backend.feed import FACTS_KEPT
-from chatkit.backend.records import (
-    Batch,
-    Change,
-    CreateRoom,
-    DeleteRoom,
-    Fact,
-    Member,
-    Outcome,
-    PutMember,
-    RemoveMember,
-    Row,
-    Trim,
-)
-from chatkit.backend.sqlite_reader import HEAD, POSITION, ROW, load_row
-from chatkit.backend.sqlite_schema import open_writer, reason_of
+from chatkit.backend.records import Batch, Change, DeleteRoom, Member, Outcome, Record, Redact, Row, Trim
+from chatkit.backend.sqlite_apply import apply_fact
+from chatkit.backend.sqlite_reader import POSITION, ROOM, ROW, load_room, load_row
+from chatkit.backend.sqlite_schema import empty_log, open_writer, reason_of
 from chatkit.errors import StorageUnavailable, StorageUnreadable
 
 TRIM_EVERY = 1_000
@@ -63,6 +53,7 @@ class SqliteWriter:
         self._position = 0
         self._places: dict[str, Place] = {}
         self._facts = TRIM_EVERY
+        self._unclean = True  # the write-ahead log may hold redacted bodies, also those of a process that was killed
         self._connection: sqlite3.Connection | None = open_writer(path)
 
     def commit(self, changes: Sequence[Change]) -> tuple[list[Outcome], Batch | None]:
@@ -103,6 +94,8 @@ class SqliteWriter:
         if batch is not None:
             self._position = batch.position
         self._remember(draft.places)
+        if self._unclean and self._connection is not None:
+            self._unclean = not empty_log(self._connection)
         return draft.outcomes, batch
 
     def _write(self, batch: Batch) -> None:
@@ -130,11 +123,13 @@ class SqliteWriter:
                     self._insert(rows)
                     rows, waiting = [], 0
             elif not isinstance(item, Row):
-                if isinstance(item, DeleteRoom | Trim):  # what came before it goes with it, what comes after stays
+                if isinstance(item, DeleteRoom | Trim | Redact):  # about what came before it, not what comes after
                     self._insert(rows)
                     rows, waiting = [], 0
                 self.execute("INSERT INTO facts VALUES (?, ?, ?)", pos, end, dump_fact(item))
-                self._apply(item)
+                apply_fact(self.execute, item)
+                self._facts += 1
+                self._unclean = self._unclean or isinstance(item, Redact)
         self._insert(rows)
         if self._facts >= TRIM_EVERY:
             self._trim_facts()
@@ -145,41 +140,6 @@ class SqliteWriter:
             while len(rows) - start >= size * _COLUMNS:
                 self.execute(_INSERTS[size], *rows[start : start + size * _COLUMNS])
                 start += size * _COLUMNS
-
-    def _apply(self, fact: Fact) -> None:
-        self._facts += 1
-        match fact:
-            case CreateRoom(room=room, owner=owner):
-                self.execute(
-                    "INSERT INTO rooms (room_id, epoch, name, key, topic, private, permanent, created_by, created_at) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    room.room_id,
-                    room.epoch,
-                    room.name,
-                    room.key,
-                    room.topic,
-                    room.private,
-                    room.permanent,
-                    room.created_by,
-                    room.created_at,
-                )
-                if owner is not None:
-                    self._put(owner)
-            case DeleteRoom(room_id=room_id):
-                for table in ("log", "members", "rooms"):
-                    self.execute(f"DELETE FROM {table} WHERE room_id = ?", room_id)
-            case PutMember(member=member):
-                self._put(member)
-            case RemoveMember(room_id=room_id, principal=principal):
-                self.execute("DELETE FROM members WHERE room_id = ? AND principal = ?", room_id, principal)
-            case Trim(room_id=room_id, first=first):
-                self.execute("DELETE FROM log WHERE room_id = ? AND seq < ?", room_id, first)
-                self.execute("UPDATE rooms SET first = ? WHERE room_id = ?", first, room_id)
-            case _:
-                assert_never(fact)
-
-    def _put(self, member: Member) -> None:
-        self.execute("INSERT OR REPLACE INTO members VALUES (?, ?, ?)", member.room_id, member.principal, member.role)
 
     def _trim_facts(self) -> None:
         """Forget the directory changes before the newest `FACTS_KEPT`, whole commits only, and remember up to where."""
@@ -193,8 +153,10 @@ class SqliteWriter:
         """See `Books`."""
         known = self._places.get(room_id)
         if known is None:
-            found = self.execute(f"SELECT epoch, key, {HEAD}, first FROM rooms WHERE room_id = ?", room_id).fetchone()
-            known = found and Place(*found)
+            found = self.execute(f"SELECT {ROOM} FROM rooms WHERE room_id = ?", room_id).fetchone()
+            if found is not None:
+                room = load_room(found)
+                known = Place(room, room.head, room.first)
         return known
 
     def room_of(self, key: str) -> str | None:
@@ -208,6 +170,23 @@ class SqliteWriter:
             f"SELECT {ROW} FROM log WHERE room_id = ? AND author = ? AND op = ?", room_id, author, op
         ).fetchone()
         return found and load_row(found)
+
+    def member(self, room_id: str, principal: str) -> Member | None:
+        """See `Books`."""
+        found = self.execute(
+            "SELECT role FROM members WHERE room_id = ? AND principal = ?", room_id, principal
+        ).fetchone()
+        return found and Member(room_id=room_id, principal=principal, role=found[0])
+
+    def record(self, kind: str, id_: str) -> Record | None:
+        """See `Books`."""
+        found = self.execute("SELECT body FROM records WHERE kind = ? AND id = ?", kind, id_).fetchone()
+        return found and load_record(kind, *found)
+
+    def holder(self, kind: str, key: str) -> str | None:
+        """See `Books`."""
+        found = self.execute("SELECT id FROM records WHERE kind = ? AND key = ?", kind, key).fetchone()
+        return found and str(found[0])
 
     def _remember(self, places: dict[str, Place | None]) -> None:
         for room_id, place in places.items():

@@ -30,18 +30,17 @@ from chatkit.backend.records import (
 )
 
 INTEGER_MAX = 2**63 - 1
-INTEGER_MIN = -(2**63)
-EXACT_MAX = 2**53
+EXACT_MAX = 2**53 - 1
 """Up to here every integer is a float, too."""
 
-_FLOAT = (float, int)
+_NUMBER = (int, float)
 _Fields: TypeAlias = tuple[tuple[str, tuple[type, ...]], ...]
 _TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "str | None": (str, type(None)),
     "int": (int,),
     "int | None": (int, type(None)),
-    "float": _FLOAT,
+    "float": _NUMBER,
     "bool": (bool,),
     "Body": (str, bytes, type(None)),
     "TokenKind": (str,),
@@ -87,11 +86,10 @@ def _why_not(record: object) -> str | None:
         if isinstance(value, str):
             if not (value.isascii() or _is_unicode(value)):
                 return f"{name}: holds half of a surrogate pair"
-        elif types is _FLOAT:
-            if not -EXACT_MAX <= value <= EXACT_MAX:  # not a number is not, either
+        elif isinstance(value, _NUMBER):
+            most = EXACT_MAX if types is _NUMBER else INTEGER_MAX
+            if not -most - 1 <= value <= most:  # nor is what is not a number
                 return f"{name}: the number is too large"
-        elif isinstance(value, int) and not INTEGER_MIN <= value <= INTEGER_MAX:
-            return f"{name}: the number is too large"
     return None
 
 
