@@ -53,6 +53,7 @@ class Requests:
         session = self._session
         receive, decode = session.connection.receive, session.codec.decode_request
         while session.closing is None:
+            await self._make_way()
             try:
                 raw = await receive()
                 if session.closing is not None:  # it arrived together with the reason to end this link
@@ -167,7 +168,6 @@ class Requests:
                 self._answer(session.success(await self._read(decision), ref), ref)
             case _:
                 assert_never(decision)
-        await self._make_way()
 
     async def _make_way(self) -> None:
         """Do not answer a client faster than it reads: it would be the server's memory that fills."""
