@@ -12,7 +12,9 @@ from chatkit.backend import open_backend
 from chatkit.client import ClientState, Pending, connect
 from chatkit.errors import Disconnected
 from chatkit.protocol import messages as m
-from chatkit.server import open_server
+from chatkit.protocol.codec import Codec
+from chatkit.server import ServerConfig, open_server
+from chatkit.transport import open_connection
 from chatkit.transport.interface import TransportOptions
 from chatkit.transport.pipe import memory_pair
 from chatkit.transport.websocket import WebSocketArrival, open_client_websocket
@@ -150,3 +152,22 @@ async def _serve_once(url: str, *, task_status: trio.TaskStatus[object]) -> None
     async with open_server("memory://", listen=[url]) as server:
         task_status.started(server)
         await server.wait_stopped()
+
+
+@pytest.mark.parametrize("text", ["x", " "])
+async def test_whoever_asks_and_does_not_read_costs_bounded_memory(text: str, autojump_clock: object) -> None:
+    """Answers wait for their reader, whether they say yes or no; then the reader's requests wait."""
+    transport = TransportOptions(outlet_bytes=1024)
+    config = ServerConfig(transport=transport, in_flight_messages=8)
+    codec, most = Codec(), 0
+    async with open_server("memory://", listen=["memory://flooded"], config=config) as server:
+        async with trio.open_nursery() as nursery:
+            link = await open_connection(nursery, "memory://flooded")
+            await link.send(codec.encode_request(m.Login(user="ann"), 1))
+            with trio.move_on_after(5):
+                for ref in range(2, 5_000):
+                    await link.send(codec.encode_request(m.SendMessage(room="general", text=text), ref))
+                    most = max([most, *(info.waiting_bytes for info in server.connections())])
+            nursery.cancel_scope.cancel()
+
+    assert 1024 <= most < 8_192
