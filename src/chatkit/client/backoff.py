@@ -24,7 +24,12 @@ class Backoff:
     attempts: int | None = None
 
     def __attrs_post_init__(self) -> None:
-        if self.first <= 0 or self.factor < 1 or self.most < self.first or (self.attempts or 1) < 1:
+        if (
+            self.first <= 0
+            or self.factor < 1
+            or self.most < self.first
+            or (self.attempts is not None and self.attempts < 1)
+        ):
             raise UsageError(f"{self}: first and attempts are more than 0, factor at least 1, most at least first")
 
     def delays(self, random: Callable[[], float]) -> Iterator[float]:
