@@ -9,6 +9,7 @@ import sys
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from random import Random
 
 import pytest
 import trio
@@ -16,6 +17,7 @@ import trio
 from chatkit import ConnectFailed, RequestFailed, connect, open_server
 from chatkit.backend import open_backend
 from chatkit.client import Outbox, Unsent
+from chatkit.testing.simulation_store import FaultyBackend, StoreWeather
 
 PROGRAM = str(Path(__file__).parent / "outbox_program.py")
 
@@ -88,6 +90,26 @@ async def test_the_server_is_down_at_first(tmp_path: Path) -> None:
         await ann.rooms["general"].send("and now")
         said = [message.text for message in await ann.rooms["general"].past_messages()]
         assert said == ["0", "1", "2", "and now"]
+
+
+async def test_a_server_that_cannot_keep_anything_for_a_while(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    backend = FaultyBackend(await open_backend("memory://"), Random(1), StoreWeather(fails_before=0.4, fails_after=0.4))
+    box = Outbox(tmp_path / "outbox.db")
+    for number in range(5):
+        await box.put(Unsent(op=str(number), room="general", said=str(number)))
+    await box.aclose()
+    async with (
+        open_server(backend, listen=()) as server,
+        server.connect(user="ann", outbox=tmp_path / "outbox.db") as ann,
+    ):
+        for number in range(5, 10):
+            await ann.rooms["general"].send(str(number))
+        assert ann.outbox is not None
+        assert await ann.outbox.waiting() == []
+        said = [message.text for message in await ann.rooms["general"].past_messages()]
+        assert said == [str(number) for number in range(10)]
 
 
 async def test_a_message_for_a_room_one_is_not_in_yet(tmp_path: Path) -> None:

@@ -48,6 +48,8 @@ REFETCHED = 50
 """Entries fetched anew for a room whose log is another one after a reconnect."""
 STABLE = 1.0
 """A conversation of at least this many seconds makes the backoff begin anew."""
+OUTBOX_BACKOFF = Backoff()
+"""How patiently a message in the outbox is tried again while the server cannot keep it."""
 TRY_AGAIN = frozenset({"storage_unavailable", "rate_limited", "internal_error"})
 """Refusals that say nothing about the request itself: worth another try later."""
 
@@ -194,14 +196,18 @@ class Client:
         self, request: m.SendMessage, on_reply: Callable[[m.Sent], object] | None, outbox: Outbox
     ) -> Answer[m.Sent]:
         op = request.op or ""
-        try:
-            answer = await self.ask(request, on_reply)
-        except RequestFailed as error:
-            if error.code not in TRY_AGAIN:
-                await outbox.refuse(op, error.code)
-            raise
-        await outbox.sent(op)
-        return answer
+        for delay in OUTBOX_BACKOFF.delays(self._dial.entropy.random):
+            try:
+                answer = await self.ask(request, on_reply)
+            except RequestFailed as error:
+                if error.code not in TRY_AGAIN:
+                    await outbox.refuse(op, error.code)
+                    raise
+                await trio.sleep(delay)
+            else:
+                await outbox.sent(op)
+                return answer
+        raise AssertionError("unreachable")
 
     def new_op(self) -> str:
         """Return a fresh mark for a message. It begins with the time, so that a database finds the newest together."""
@@ -396,7 +402,12 @@ class Client:
             return
         room = self.state.rooms.get(unsent.room)
         if room is None or not room.joined:
-            await self.join(unsent.room)
+            try:
+                await self.join(unsent.room)
+            except RequestFailed as error:
+                if error.code not in TRY_AGAIN:
+                    await self.outbox.refuse(unsent.op, error.code)
+                raise
         text, binary = (unsent.said, None) if isinstance(unsent.said, str) else (None, unsent.said)
         request = m.SendMessage(room=unsent.room, text=text, binary=binary, op=unsent.op, reply_to=unsent.reply_to)
         await self._deliver(request, None, self.outbox)
