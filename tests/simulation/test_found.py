@@ -168,6 +168,7 @@ async def test_whoever_asks_and_does_not_read_costs_bounded_memory(text: str, au
                 for ref in range(2, 5_000):
                     await link.send(codec.encode_request(m.SendMessage(room="general", text=text), ref))
                     most = max([most, *(info.waiting_bytes for info in server.connections())])
+            most = max([most, *(info.waiting_bytes for info in server.connections())])
             nursery.cancel_scope.cancel()
 
     assert 1024 <= most < 8_192
