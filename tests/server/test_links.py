@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trio
 from attrs import evolve
-from wires import MsgpackWire, Site, TcpWire, WebSocketWire, Wire, dial, request, site
+from wires import MsgpackWire, TcpWire, WebSocketWire, Wire, dial, request, site
 
 from chatkit.errors import Disconnected
 from chatkit.server import ServerConfig
