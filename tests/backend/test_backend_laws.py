@@ -111,7 +111,7 @@ class Forgetful(Faulty):
     ],
 )
 async def test_a_broken_law_is_noticed(kind: type[Faulty], law: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatkit.testing.backend.PATIENCE", 0.5)
+    monkeypatch.setattr("chatkit.testing.backend.suite.PATIENCE", 0.5)
 
     async def open_() -> Backend:
         return kind()
