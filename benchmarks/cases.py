@@ -177,8 +177,10 @@ def resumes(contender: Contender, effort: Effort, directory: Path) -> Iterator[t
     with running(contender, directory) as process:
         crowd = Crowd(process.port, Returning(back, head))
         try:
+            cpu = process.cpu()
             seconds = crowd.open(range(effort.many))
-            yield "resumes", {"seconds": seconds, "resumes_per_s": effort.many / seconds, "members": effort.many}
+            spent = (process.cpu() - cpu) / effort.many * 1e6
+            yield "resumes", {"seconds": seconds, "cpu_per_resume_us": spent, "members": effort.many}
         finally:
             crowd.close()
 

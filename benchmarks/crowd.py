@@ -18,6 +18,8 @@ AT_ONCE = 64
 LINKS_PER_ADDRESS = 20_000
 """Then the next 127.0.0.x is used as a source: an address has some 28,000 ports."""
 STALLED_SECONDS = 30.0
+LIVENESS_SECONDS = 0.0001
+"""What a server may take to read a pong: more than it does."""
 HEAD_END = b"\r\n\r\n"
 BUFFER = bytearray(1 << 20)
 
@@ -147,9 +149,10 @@ class Crowd:
         return time.perf_counter() - began - quiet
 
     def show_life(self) -> None:
-        """Let the server hear from everybody, so that it pings nobody for a while."""
+        """Let the server hear from everybody, so that it pings nobody for a while; give it time to."""
         for link in self.links.values():
             link.sock.send(LIVENESS)
+        time.sleep(len(self.links) * LIVENESS_SECONDS)
 
     def close(self) -> None:
         """Hang up."""

@@ -229,8 +229,12 @@ CHARTS = {
 
 def summary(runs: Runs) -> str:
     """Return the tables that say something, for a terminal."""
-    pages = (f"{name}\n\n{text}" for name, make in TABLES.items() if (text := make(runs)).count("\n") > 2)
-    return "\n".join(pages)
+    return "\n".join(f"{name}\n\n{text}" for name, make in TABLES.items() if _says_something(text := make(runs)))
+
+
+def _says_something(text: str) -> bool:
+    """Whether it is prose, or a table with a row."""
+    return not text.startswith("|") or text.count("\n|") > 1
 
 
 def fill_page(page: Path, runs: Runs) -> None:
@@ -239,7 +243,9 @@ def fill_page(page: Path, runs: Runs) -> None:
 
     def fill(slot: re.Match[str]) -> str:
         text = TABLES[slot[2]](runs)
-        return slot[0] if text.count("\n") <= 2 and "|" in text else f"{slot[1]}{text}{slot[3]}"
+        if slot[2] in CHARTS:
+            text += f"\n![{CHARTS[slot[2]][0]}]({page.stem}-{slot[2]}.svg)\n"
+        return f"{slot[1]}{text}{slot[3]}" if _says_something(text) else slot[0]
 
     page.write_text(SLOTS.sub(fill, page.read_text(encoding="utf-8")), encoding="utf-8")
     for case, (title, axis, key) in CHARTS.items():
