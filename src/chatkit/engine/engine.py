@@ -81,6 +81,7 @@ class EngineLimits:
     page: int = 500
     """Rooms or people in one page of a list, if the request names no limit."""
     topic_bytes: int = 512
+    """A room's topic."""
     rooms_per_session: int = 1000
     """Rooms one session may be in at a time."""
 

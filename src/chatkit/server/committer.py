@@ -6,7 +6,6 @@ resolved exactly once, with an outcome or with the error that left it unknown.
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
@@ -17,9 +16,10 @@ from chatkit.backend.interface import Backend
 from chatkit.backend.records import Change, Outcome
 from chatkit.errors import StorageUnavailable
 from chatkit.server.config import ServerConfig
+from chatkit.server.logbook import Logbook
 from chatkit.server.statistics import Counters
 
-log = logging.getLogger("chatkit.server.commit")
+log = Logbook("chatkit.server.commit")
 
 
 class Ticket(ABC):
@@ -139,10 +139,17 @@ class Committer:
         try:
             outcomes = await self._backend.commit(changes)
         except StorageUnavailable as error:
-            log.error("a commit of %d changes failed, their outcome is unknown: %s", len(changes), error)
+            log.error(
+                "a commit of %d changes failed, their outcome is unknown: %s",
+                len(changes),
+                error,
+                event="commit_failed",
+            )
             unknown = error
         except Exception as error:
-            log.exception("the backend broke its contract in a commit of %d changes", len(changes))
+            log.exception(
+                "the backend broke its contract in a commit of %d changes", len(changes), event="commit_failed"
+            )
             unknown = StorageUnavailable(str(error))
         else:
             self.healthy = True

@@ -15,6 +15,7 @@ from chatkit.engine.engine import EngineLimits
 from chatkit.errors import UsageError
 from chatkit.server.limits import Rates
 from chatkit.transport.interface import TransportOptions
+from chatkit.transport.proxied import networks
 
 
 def system_time() -> int:
@@ -28,10 +29,11 @@ class ServerConfig:
 
     # Who may do what
     engine: EngineLimits = field(factory=EngineLimits)
+    """Bounds of the rules."""
     rate_limits: bool = False
     """Whether rates and the caps per address are enforced; a load test turns this off. Sizes and deadlines stay."""
     rates: Rates = field(factory=Rates)
-    """How fast one session may go; see `Rates`."""
+    """How fast one session may go."""
 
     # One message
     max_message_bytes: int = 65_536
@@ -43,15 +45,15 @@ class ServerConfig:
     in_flight_messages: int = 256
     """Requests a session may have waiting for their commit; then its reader waits, which is its backpressure."""
     in_flight_bytes: int = 1_048_576
+    """Bytes of requests a session may have waiting for their commit."""
     login_timeout: float = 60.0
     """A link that is not logged in by then is closed with 4401; long enough to type JSON by hand."""
     garbage: int = 20
     """As many requests in a row that do not parse close the link with 4400."""
     heartbeat: float = 25.0
-    """A link that has been silent this long is pinged …"""
+    """A link that has been silent this long is pinged, where the binding has pings."""
     heartbeat_grace: float = 8.0
-    """… and is dead if nothing arrives within this."""
-
+    """A link that was pinged is dead if nothing arrives within this."""
     linger: float = 1.0
     """Somebody whose link broke counts as present for this long: a client that comes back within it was never away.
     A client that says goodbye leaves at once."""
@@ -64,16 +66,19 @@ class ServerConfig:
     operator_token: str | None = field(default=None, repr=False)
     """Whoever sends it as ``Authorization: Bearer …`` may see ``/connections`` and ``/metrics``. Without one there is
     no ``/connections``, and ``/metrics`` is open to everybody who reaches the port."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses and networks of reverse proxies. What these say of a client's address counts: ``X-Forwarded-For`` on
+    HTTP and WebSockets, a PROXY line (version 1 or 2) on ``tcp://`` and ``tls://``. Nobody else is believed."""
 
     # How many
     max_connections: int = 20_000
     """Connections at a time; mind the descriptors the process may have."""
     max_connections_per_address: int = 512
-    """… from one IPv4 address or one IPv6 network of 64 bits; an office behind one address still gets in."""
+    """Connections from one IPv4 address or one IPv6 network of 64 bits; an office behind one address gets in."""
     max_strangers: int = 2_000
     """Connections that have not logged in; when one more comes the oldest is dropped."""
     max_strangers_per_address: int = 200
-    """… from one address, so that one attacker only ever crowds out himself."""
+    """Connections from one address that have not logged in, so that an attacker only ever crowds out himself."""
 
     # All sessions
     in_flight_total_bytes: int = 67_108_864
@@ -89,6 +94,7 @@ class ServerConfig:
     ring_events: int = 256
     """Recent events kept encoded, for those who are a little behind."""
     ring_bytes: int = 262_144
+    """Bytes of recent events kept encoded."""
     blob_bytes: int = 262_144
     """Events of one commit are joined into writes of at most this."""
     pull_bytes: int = 65_536
@@ -108,6 +114,7 @@ class ServerConfig:
 
     # Links
     transport: TransportOptions = field(factory=TransportOptions)
+    """Limits and deadlines of every link."""
     ssl_context: ssl.SSLContext | None = None
     """For ``wss://`` and ``tls://`` addresses."""
 
@@ -126,8 +133,14 @@ class ServerConfig:
             value = getattr(self, attribute.name)
             if isinstance(value, int | float) and not isinstance(value, bool) and not 0 < value < math.inf:
                 raise UsageError(f"ServerConfig.{attribute.name} must be more than 0, not {value!r}")
+        networks(self.trusted_proxies)
 
     @property
     def transport_options(self) -> TransportOptions:
         """Return the transport's options with what this configuration decides for it."""
-        return attrs.evolve(self.transport, max_message_bytes=self.max_message_bytes, ssl_context=self.ssl_context)
+        return attrs.evolve(
+            self.transport,
+            max_message_bytes=self.max_message_bytes,
+            ssl_context=self.ssl_context,
+            trusted_proxies=networks(self.trusted_proxies),
+        )

@@ -1,7 +1,8 @@
 """How many may be connected: in all, from one address, and without having logged in.
 
 Laws: an arrival over a cap is turned away or makes the one that has waited longest leave, never anybody logged in;
-whoever has left is no longer counted.
+whoever has left is no longer counted. Who comes through a trusted proxy counts under its own address, as soon as the
+proxy has said it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 
 from chatkit.server.config import ServerConfig
 from chatkit.server.statistics import Counters
+from chatkit.transport.proxied import host_of, is_trusted, networks
 
 
 class Pass:
@@ -19,11 +21,15 @@ class Pass:
 
     __slots__ = ("_door", "address", "throw_out", "waiting")
 
-    def __init__(self, door: Door, address: str | None, throw_out: Callable[[], None]) -> None:
+    def __init__(self, door: Door, throw_out: Callable[[], None]) -> None:
         self._door = door
-        self.address = address
+        self.address: str | None = None
         self.throw_out = throw_out
         self.waiting = True
+
+    def identify(self, peer: str) -> bool:
+        """Count it under this address, which a proxy may have told meanwhile; say whether it may stay."""
+        return self in self._door._inside and self._door._identify(self, peer)
 
     def logged_in(self) -> None:
         """It is no stranger any more."""
@@ -40,6 +46,7 @@ class Door:
     def __init__(self, config: ServerConfig, counters: Counters) -> None:
         self._config = config
         self._counters = counters
+        self._proxies = networks(config.trusted_proxies)
         self._inside: set[Pass] = set()
         self._waiting: dict[Pass, None] = {}
         self._by_address: Counter[str] = Counter()
@@ -48,29 +55,32 @@ class Door:
     def enter(self, peer: str, throw_out: Callable[[], None]) -> Pass | None:
         """Count an arrival; None if it may not come in. ``throw_out`` ends its connection at once: it is called if
         it has waited longest without logging in when there are too many such."""
-        config, address = self._config, address_of(peer)
-        if len(self._inside) >= config.max_connections:
+        if len(self._inside) >= self._config.max_connections:
             self._counters.turned_away["full"] += 1
             return None
-        if config.rate_limits and address and self._by_address[address] >= config.max_connections_per_address:
-            self._counters.turned_away["address"] += 1
+        entering = Pass(self, throw_out)
+        if not self._identify(entering, peer):
             return None
-        entering = Pass(self, address, throw_out)
         self._inside.add(entering)
         self._waiting[entering] = None
-        if address:
-            self._by_address[address] += 1
-            self._waiting_by_address.setdefault(address, {})[entering] = None
-        self._make_room(entering)
+        if len(self._waiting) > self._config.max_strangers:
+            self._drop(next(iter(self._waiting)))
         return entering
 
-    def _make_room(self, entering: Pass) -> None:
-        config = self._config
-        strangers = self._waiting_by_address.get(entering.address or "", {})
+    def _identify(self, known: Pass, peer: str) -> bool:
+        config, address = self._config, None if is_trusted(peer, self._proxies) else address_of(peer)
+        if address is None or address == known.address:
+            return True
+        if config.rate_limits and self._by_address[address] >= config.max_connections_per_address:
+            self._counters.turned_away["address"] += 1
+            return False
+        known.address = address
+        self._by_address[address] += 1
+        strangers = self._waiting_by_address.setdefault(address, {})
+        strangers[known] = None
         if config.rate_limits and len(strangers) > config.max_strangers_per_address:
             self._drop(next(iter(strangers)))
-        if len(self._waiting) > config.max_strangers:
-            self._drop(next(iter(self._waiting)))
+        return True
 
     def _drop(self, oldest: Pass) -> None:
         self._counters.turned_away["stranger"] += 1
@@ -100,13 +110,7 @@ class Door:
 def address_of(peer: str) -> str | None:
     """Return what a peer counts under: its IPv4 address, or its IPv6 network of 64 bits, which one customer usually
     has to himself. None for a peer within the process."""
-    host = peer.rpartition(":")[0].strip("[]").partition("%")[0]
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return None
-    if address.version == 6:
-        if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
+    address = host_of(peer)
+    if address is not None and address.version == 6:
         return str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)
+    return None if address is None else str(address)

@@ -6,7 +6,6 @@ field ``room`` is only served to a session that is in that room.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,12 +17,13 @@ from chatkit.protocol.codes import ErrorCode
 from chatkit.protocol.messages import Event, Request, UserInfo
 from chatkit.protocol.positions import Position
 from chatkit.protocol.vocabulary import STANDARD, EventType, RequestType, Vocabulary
+from chatkit.server.logbook import Logbook
 from chatkit.server.rendering import is_durable
 
 if TYPE_CHECKING:
     from chatkit.server.core import Core
 
-log = logging.getLogger("chatkit.server.extension")
+log = Logbook("chatkit.server.extension")
 R = TypeVar("R")
 Q = TypeVar("Q", bound=Request[Any])
 E = TypeVar("E", bound=type[Event])
@@ -165,7 +165,12 @@ class Extensions:
             if not kinds or isinstance(request, kinds):
                 amended = await self._guarded(hook, request, session, core)
                 if not isinstance(amended, type(request)):
-                    log.error("a hook before %s returned %r", request.action, amended)
+                    log.error(
+                        "a hook before %s returned a %s",
+                        request.action,
+                        type(amended).__name__,
+                        event="extension_failed",
+                    )
                     raise RequestFailed(ErrorCode.INTERNAL_ERROR, "the server failed in this request")
                 request = amended
         return request
@@ -179,7 +184,7 @@ class Extensions:
             request = evolve(request, room=room.name)  # type: ignore[misc]
         reply = await self._guarded(self.handlers[type(request)], request, session, core)
         if not isinstance(reply, type(request).reply):
-            log.error("the handler of %s returned %r", request.action, reply)
+            log.error("the handler of %s returned a %s", request.action, type(reply).__name__, event="extension_failed")
             raise RequestFailed(ErrorCode.INTERNAL_ERROR, "the server failed in this request")
         return reply
 
@@ -191,5 +196,5 @@ class Extensions:
         except (RequestFailed, ProtocolError, StorageUnavailable):
             raise
         except Exception as error:
-            log.exception("[%d] a handler of %s failed", session, request.action)
+            log.exception("[%d] a handler of %s failed", session, request.action, event="extension_failed")
             raise RequestFailed(ErrorCode.INTERNAL_ERROR, "the server failed in this request") from error

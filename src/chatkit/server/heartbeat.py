@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-
 import trio
 
 from chatkit.server.core import Core
+from chatkit.server.logbook import log
 from chatkit.server.session import Session
-
-log = logging.getLogger("chatkit.server")
 
 
 async def keep_heartbeat(core: Core) -> None:
@@ -27,7 +24,7 @@ async def keep_heartbeat(core: Core) -> None:
                 pinged[session] = now
                 await session.connection.ping()
             elif now - pinged[session] >= config.heartbeat_grace:
-                log.info("%r is dead: silent for %.0f s", session, now - heard)
+                log.info("%r is dead: silent for %.0f s", session, now - heard, event="dead", extra=session.fields)
                 session.connection.abort()
         for session in [gone for gone in pinged if gone.id not in core.sessions]:
             del pinged[session]

@@ -6,7 +6,6 @@ request first waits until those are answered, and is then served alone.
 
 from __future__ import annotations
 
-import logging
 from typing import Any, assert_never
 
 import trio
@@ -22,10 +21,10 @@ from chatkit.server.core import Core
 from chatkit.server.extension import Extensions
 from chatkit.server.history import END, read_history
 from chatkit.server.limits import SessionLimits
+from chatkit.server.logbook import bind, log
 from chatkit.server.replies import Slot
 from chatkit.server.session import Session
 
-log = logging.getLogger("chatkit.server")
 UNKNOWN_OUTCOME = "the message may or may not be kept: repeat it with the same op"
 
 
@@ -39,20 +38,21 @@ class Requests:
         self._extensions = extensions
         self._garbage = 0
         self._limits = SessionLimits(core.config.rates) if core.config.rate_limits else None
-        self._login_scope = trio.CancelScope()
+        self._logged_in = False
 
     async def run(self) -> None:
         """Serve until the link ends. Raises `Disconnected`."""
         session = self._session
-        self._login_scope.deadline = trio.current_time() + self._core.config.login_timeout
-        with self._login_scope:
-            await self._serve_all()
-        session.end(4401, "not logged in in time", reconnect=True)
+        with trio.move_on_after(self._core.config.login_timeout) as patience:
+            await self._serve_all(until_login=True)
+        if patience.cancelled_caught and not self._logged_in:
+            session.end(4401, "not logged in in time", reconnect=True)
+        await self._serve_all()
 
-    async def _serve_all(self) -> None:
+    async def _serve_all(self, *, until_login: bool = False) -> None:
         session = self._session
         receive, decode = session.connection.receive, session.codec.decode_request
-        while session.closing is None:
+        while session.closing is None and not (until_login and self._logged_in):
             await self._make_way()
             try:
                 raw = await receive()
@@ -67,7 +67,7 @@ class Requests:
 
     def _refuse_garbage(self, error: ProtocolError) -> None:
         session = self._session
-        log.warning("%r protocol error: %s", session, error)
+        log.warning("%r protocol error: %s", session, error, event="protocol_error")
         self._answer(session.failure(error.code, error.message, error.ref), error.ref)
         if error.code != ErrorCode.UNKNOWN_ACTION:
             self._garbage += 1
@@ -177,16 +177,24 @@ class Requests:
     def _refuse(self, request: m.Request[Any], refusal: Refusal, ref: Ref) -> None:
         session = self._session
         if isinstance(request, m.Login):
-            log.warning("%r login refused for %.64r: %s (%s)", session, request.user, refusal.message, refusal.code)
+            log.warning(
+                "%r login refused for %.64r: %s (%s)",
+                session,
+                request.user,
+                refusal.message,
+                refusal.code,
+                event="login_refused",
+            )
         self._answer(session.failure(refusal.code, refusal.message, ref, refusal.retry_after, refusal.scope), ref)
 
     def _reply(self, request: m.Request[Any], reply: Reply, ref: Ref) -> None:
         self._answer(self._session.success(reply.reply, ref), ref)
         self._core.carry_out(reply.effects)
         if isinstance(request, m.Login):
-            self._login_scope.deadline = float("inf")
+            self._logged_in = True
             self._core.logged_in(self._session)
-            log.info("%r logged in", self._session)
+            bind(user=self._session.fields.get("user"))
+            log.info("%r logged in", self._session, event="login")
 
     def _conclude(self, request: m.Request[Any], outcome: Outcome, ref: Ref) -> None:
         result = self._engine.conclude(self._session.id, request, outcome, trio.current_time())

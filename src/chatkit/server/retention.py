@@ -6,7 +6,6 @@ everybody else; what cannot be trimmed now is trimmed later.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 import trio
@@ -14,12 +13,11 @@ import trio
 from chatkit.backend.records import Trim
 from chatkit.errors import StorageUnavailable
 from chatkit.server.history import first_from
+from chatkit.server.logbook import log
 
 if TYPE_CHECKING:
     from chatkit.engine.state import Room
     from chatkit.server.core import Core
-
-log = logging.getLogger("chatkit.server")
 
 SHARE = 4.0
 """After each step trimming rests for this many times what the step took: at most a fifth of the store's time."""
@@ -34,7 +32,7 @@ async def keep_trimmed(core: Core) -> None:
             try:
                 await trim_room(core, room)
             except StorageUnavailable as error:
-                log.warning("room %r cannot be trimmed now: %s", room.name, error)
+                log.warning("room %r cannot be trimmed now: %s", room.name, error, event="trim_failed")
             except KeyError:
                 continue  # it has been deleted meanwhile
         await trio.sleep(config.trim_interval)
@@ -49,7 +47,7 @@ async def trim_room(core: Core, room: Room) -> None:
         await core.commit(Trim(room_id=room.id, first=min(target, room.record.first + core.config.trim_rows)))
         await trio.sleep(max(core.config.trim_pause, SHARE * (trio.current_time() - began)))
     if trimmed:
-        log.info("room %r trimmed: %d entries, from %d on", room.name, trimmed, target)
+        log.info("room %r trimmed: %d entries, from %d on", room.name, trimmed, target, event="trimmed")
 
 
 async def _first_to_keep(core: Core, room: Room) -> int:

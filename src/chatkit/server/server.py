@@ -7,16 +7,16 @@ on leaving the context (stop accepting, say goodbye, commit, drain, by a deadlin
 from __future__ import annotations
 
 import itertools
-import logging
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import trio
 from attrs import frozen
 
 from chatkit.backend import Backend, open_backend
 from chatkit.errors import Disconnected, ProtocolError
+from chatkit.flag import Flag
 from chatkit.private import first_of, private_nursery
 from chatkit.protocol.messages import Hello
 from chatkit.server.config import ServerConfig
@@ -24,6 +24,7 @@ from chatkit.server.core import Core
 from chatkit.server.door import Door, Pass
 from chatkit.server.extension import Extension, Extensions
 from chatkit.server.heartbeat import keep_heartbeat
+from chatkit.server.logbook import bind, keep_log, log
 from chatkit.server.rendering import Renderer
 from chatkit.server.requests import Requests
 from chatkit.server.retention import keep_trimmed
@@ -37,9 +38,8 @@ from chatkit.version import __version__
 if TYPE_CHECKING:
     from chatkit.client import Client
 
-log = logging.getLogger("chatkit.server")
-
 DEFAULT_STORE = "sqlite:///chat.db"
+CROWDED = "too many connections from this address"
 BROKE = frozenset({1001, 1006})
 """Codes of a link that ended without a goodbye, or of a page that is being reloaded."""
 DEFAULT_ADDRESSES = ("ws://127.0.0.1:8765", "tcp://127.0.0.1:8766")
@@ -75,7 +75,7 @@ class Server:
         self._numbers = itertools.count(1)
         self._stopping = trio.Event()
         self._connections = trio.CancelScope()
-        self._sessions: dict[Session | None, trio.Event] = {}
+        self._sessions: dict[Session, Flag] = {}
         self._web = Web(self, routes)
         self._door = Door(core.config, core.counters)
 
@@ -141,6 +141,7 @@ class Server:
             background.start_soon(core.committer.run)
             background.start_soon(core.keep_lists)
             background.start_soon(core.measure_delay)
+            background.start_soon(keep_log)
             background.start_soon(core.end_lost_sessions)
             background.start_soon(keep_heartbeat, core)
             background.start_soon(keep_trimmed, core)
@@ -149,7 +150,7 @@ class Server:
                 for listener in (*self._listeners, self._private):
                     connections.start_soon(self._accept_all, listener, connections)
                 for address in self.addresses:
-                    log.info("listening on %s", address)
+                    log.info("listening on %s", address, event="listening")
                 task_status.started(self)
             with trio.move_on_after(core.config.stop_timeout):
                 await core.committer.wait_idle()
@@ -157,11 +158,11 @@ class Server:
 
     async def _stop_when_asked(self, connections: trio.Nursery) -> None:
         await self._stopping.wait()
-        log.info("stopping: %d connections", len(self._sessions))
+        log.info("stopping: %d connections", len(self._sessions), event="stopping")
         for listener in (*self._listeners, self._private):
             listener.close()
         with trio.move_on_after(self._core.config.stop_timeout):
-            for session in filter(None, list(self._sessions)):
+            for session in list(self._sessions):
                 session.end(1001, "the server is stopping", reconnect=True)
             for ended in list(self._sessions.values()):
                 await ended.wait()
@@ -177,6 +178,7 @@ class Server:
 
     async def _connection(self, arrival: Arrival, number: int) -> None:
         """The barrier: nothing that happens inside harms anybody outside."""
+        bind(connection=number, address=arrival.peer)
         try:
             async with trio.open_nursery() as nursery:
                 entered = self._door.enter(arrival.peer, nursery.cancel_scope.cancel)
@@ -187,48 +189,55 @@ class Server:
                         entered.leave()
                 nursery.cancel_scope.cancel()
         except* (Disconnected, ProtocolError) as group:
-            log.info("[%d %s] turned away: %s", number, arrival.peer, first_of(group))
+            log.info("[%d %s] turned away: %s", number, arrival.peer, first_of(group), event="turned_away")
         except* Exception:
-            log.exception("[%d %s] failed unexpectedly", number, arrival.peer)
+            log.exception("[%d %s] failed unexpectedly", number, arrival.peer, event="failed")
         finally:
             arrival.abort()
 
     async def _shake_hands(self, arrival: Arrival, number: int, nursery: trio.Nursery, entered: Pass) -> None:
-        if isinstance(arrival, HttpArrival) and not await self._web.admit(arrival):
-            return
+        if isinstance(arrival, HttpArrival):
+            await arrival.read_head()
+            bind(address=arrival.peer)
+            if not entered.identify(arrival.peer):
+                await arrival.refuse(429, CROWDED)
+                return
+            if not await self._web.admit(arrival):
+                return
         connection = await arrival.handshake(nursery)
         try:
-            await self._converse(connection, number, entered)
+            bind(address=connection.peer)
+            if not entered.identify(connection.peer):
+                raise Disconnected(4429, CROWDED)
+            await self._converse(connection, number, nursery, entered)
         finally:
             connection.abort()
 
-    async def _converse(self, connection: Connection, number: int, entered: Pass) -> None:
-        ended = trio.Event()
-        session: Session | None = None
+    async def _converse(self, connection: Connection, number: int, nursery: trio.Nursery, entered: Pass) -> None:
+        session = Session(number, connection, self._core, nursery, entered)
+        ended = self._sessions[session] = Flag()
         gone: Disconnected | None = None
         try:
-            async with trio.open_nursery() as nursery:
-                session = Session(number, connection, self._core, nursery, entered)
-                self._sessions[session] = ended
+            with session.scope:
                 self._core.open_session(session)
-                log.info("%r connected over %s", session, connection.url.partition(":")[0])
+                log.info("%r connected over %s", session, connection.url.partition(":")[0], event="connected")
                 session.tell(self._hello())
                 if self._stopping.is_set():
                     session.end(1001, "the server is stopping", reconnect=True)
                 await Requests(session, self._core, self._extensions).run()
-        except* Disconnected as group:
-            gone = cast(Disconnected, first_of(group))
-            log.info("%r %s", session, gone)
-        except* Exception:
-            log.exception("%r failed unexpectedly", session)
-            if session is not None and session.closing is None:
+        except Disconnected as error:
+            gone = error
+            log.info("%r %s", session, gone, event="disconnected")
+        except Exception:
+            log.exception("%r failed unexpectedly", session, event="failed")
+            if session.closing is None:
                 session.closing = (1011, "the server failed in this connection", True)
         finally:
+            session.stop_pulling()
             try:
-                if session is not None:
-                    await self._say_goodbye(session, gone)
+                await self._say_goodbye(session, gone)
             finally:
-                self._sessions.pop(session, None)
+                del self._sessions[session]
                 ended.set()
 
     async def _say_goodbye(self, session: Session, gone: Disconnected | None) -> None:
@@ -238,7 +247,7 @@ class Server:
         self._core.end_session(session)
         if session.closing is not None:
             code, reason, reconnect = session.closing
-            log.info("%r closed: %s (%d)", session, reason, code)
+            log.info("%r closed: %s (%d)", session, reason, code, event="closed")
             await self._settle(session)
             await session.connection.aclose(code, reason, reconnect=reconnect)
         elif gone is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from chatkit.errors import Disconnected, StorageUnavailable
+from chatkit.flag import Pulse
 from chatkit.protocol.codec import Ref
 from chatkit.protocol.messages import CaughtUp, Event
 from chatkit.server.door import Pass
@@ -43,7 +44,8 @@ class Session:
         self.in_flight_bytes = 0
         self.since = core.now_ms()
         self.closing: tuple[int, str, bool] | None = None
-        self.settled = trio.Event()
+        self.settled = Pulse()
+        self.scope = trio.CancelScope()
         self.entered = entered
         self._core = core
         self._nursery = nursery
@@ -54,6 +56,13 @@ class Session:
     def __repr__(self) -> str:
         user = self._core.engine.user_of(self.id)
         return f"[{self.id} {self.connection.peer}{' ' + user.name if user else ''}]"
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What a line of the log says of it when another task writes the line."""
+        user = self._core.engine.user_of(self.id)
+        fields = {"connection": self.id, "address": self.connection.peer}
+        return fields | ({"user": user.name} if user else {})
 
     @property
     def behind(self) -> bool:
@@ -85,8 +94,7 @@ class Session:
         blob = self.replies.ready()
         if blob:
             self.connection.push_anyway(blob)
-            self.settled.set()
-            self.settled = trio.Event()
+            self.settled.wake()
 
     @property
     def holding(self) -> bool:
@@ -126,7 +134,7 @@ class Session:
 
     async def _pull_all(self) -> None:
         try:
-            while self._pulls or self._held:
+            while (self._pulls or self._held) and self.closing is None:
                 await self.connection.wait_drained()
                 self._release_held()
                 for channel in list(self._pulls):
@@ -175,6 +183,11 @@ class Session:
             return b"", after
         return channel.render(page.rows, self.wire)
 
+    def stop_pulling(self) -> None:
+        """Serve nothing more from anywhere."""
+        self._pulls.clear()
+        self._held.clear()
+
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def end(self, code: int, reason: str, *, reconnect: bool) -> None:
@@ -182,4 +195,4 @@ class Session:
         if self.closing is None:
             self.closing = (code, reason, reconnect)
             self._core.counters.closed[code] += 1
-        self._nursery.cancel_scope.cancel()
+        self.scope.cancel()

@@ -19,6 +19,7 @@ from __future__ import annotations
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Literal
 
 import trio
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from chatkit.transport.upgrade import RequestHead
 
 Encoding = Literal["json", "msgpack"]
+Network = IPv4Network | IPv6Network
 
 
 @frozen
@@ -51,6 +53,7 @@ class TransportOptions:
     max_message_bytes: int = 65_536
     """The whole envelope. A longer message ends the link with 1009."""
     handshake_timeout: float = 10.0
+    """From the first byte to the end of the handshake, of TLS and of WebSocket, in all."""
     close_timeout: float = 5.0
     """How long the closing handshake and the last bytes may take before the link is aborted."""
     write_timeout: float = 30.0
@@ -60,8 +63,11 @@ class TransportOptions:
     send_buffer_bytes: int = 262_144
     """SO_SNDBUF of an accepted socket, or the kernel takes megabytes for a reader that does not read."""
     receive_buffer_bytes: int = 65_536
+    """Read from a link at a time."""
     ssl_context: ssl.SSLContext | None = None
     """For wss:// and tls://. On a connector None means the system's default verification."""
+    trusted_proxies: tuple[Network, ...] = ()
+    """Listeners only: where proxies connect from that are believed about the address of a client."""
 
 
 class Connection(ABC):
@@ -145,8 +151,14 @@ class Arrival(ABC):
 class HttpArrival(Arrival):
     """An arrival that begins as an HTTP request: a WebSocket's handshake, or a plain request on the same port.
 
-    Look with `read_head`, then go on with `handshake`, `refuse` or `release`.
+    Look with `read_head`, then go on with `handshake`, `refuse` or `release`. From `read_head` on ``peer`` is the
+    client, also behind a trusted proxy.
     """
+
+    secure: bool = False
+    """Whether the client speaks TLS, with this listener or with a trusted proxy."""
+    proxied: bool = False
+    """Whether a trusted proxy stands between, which may use one connection for several clients."""
 
     @abstractmethod
     async def read_head(self) -> RequestHead:

@@ -44,6 +44,8 @@ class LineConnection(Connection):
         self._lines = LineBuffer(options.max_message_bytes)
         self._unproven = server
         """No message has come yet, so this may be a web page that posts here."""
+        self._begun = False
+        """Something has come that may become a JSON object."""
         self._too_large = False
         self._receiving = False
         self._receiver_left = trio.Event()
@@ -133,8 +135,11 @@ class LineConnection(Connection):
                 raise self._disconnected()
             if not data:
                 raise self._disconnected()
-            if self._unproven and data.lstrip()[:1] not in (b"{", b""):
-                await self._refuse(GARBAGE, "the first line is no JSON object")
+            if self._unproven and not self._begun:
+                first = data.lstrip()[:1]
+                if first not in (b"{", b""):
+                    await self._refuse(GARBAGE, "the first line is no JSON object")
+                self._begun = bool(first)
             try:
                 self._lines.feed(data)
             except ProtocolError:
@@ -213,6 +218,7 @@ class LineArrival(Arrival):
         try:
             with trio.fail_after(self._options.handshake_timeout):
                 await self._stream.start()
+            self.peer = self._stream.peer
         except trio.TooSlowError as error:
             self.abort()
             raise ended(BROKEN, "the handshake took too long") from error

@@ -28,6 +28,21 @@ KEEPALIVE_PROBES = 2
 USER_TIMEOUT = 33
 """Seconds: a peer that vanished is noticed about as soon as by WebSocket pings, 25 and 8 more."""
 
+NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"})
+OLD_TLS = frozenset({"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "NO_PROTOCOLS_AVAILABLE"})
+MADE_KNOWN = "(--ca FILE, in a program ssl_context, makes one known)"
+VERIFY_SENTENCES = {
+    9: "it is not valid yet; is the clock right?",
+    10: "it has expired",
+    18: f"it is signed by itself {MADE_KNOWN}",
+    19: f"its authority is not known here {MADE_KNOWN}",
+    20: f"its authority is not known here {MADE_KNOWN}",
+    21: f"its authority is not known here {MADE_KNOWN}",
+    62: "it is for another host",
+    64: "it is for another address",
+}
+"""By the codes of X509_STORE_CTX_get_error."""
+
 
 class ListeningSockets:
     """The sockets of one address: a name such as ``localhost`` may stand for several."""
@@ -137,19 +152,28 @@ def server_context(address: Address, options: TransportOptions) -> ssl.SSLContex
     if not address.secure:
         return None
     if options.ssl_context is None:
-        raise UsageError(f"{address.url}: listening with TLS needs a certificate (ssl_context)")
+        raise UsageError(
+            f"{address.url}: listening with TLS needs a certificate: --tls-cert and --tls-key, in a program ssl_context"
+        )
     return options.ssl_context
 
 
 def accepted_stream(
-    sock: socket.socket, peer: str, options: TransportOptions, context: ssl.SSLContext | None, *, keepalive: bool
+    sock: socket.socket,
+    peer: str,
+    options: TransportOptions,
+    context: ssl.SSLContext | None,
+    *,
+    keepalive: bool,
+    proxied: bool = False,
 ) -> ByteStream:
-    """Wrap an accepted socket. Raises OSError if the peer is gone already."""
+    """Wrap an accepted socket; a ``proxied`` one may begin with a PROXY header. Raises OSError if the peer is gone
+    already."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, options.send_buffer_bytes)
         if keepalive:
             keep_alive(sock)
-        stream: ByteStream = TcpStream(sock, peer)
+        stream: ByteStream = TcpStream(sock, peer, proxied=proxied)
     except BaseException:
         sock.close()
         raise
@@ -204,9 +228,13 @@ async def dial(address: Address, options: TransportOptions, *, keepalive: bool) 
 
 def _tls_sentence(error: BaseException) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the server's certificate is not trusted: {error.verify_message}"
+        said = VERIFY_SENTENCES.get(error.verify_code, error.verify_message)
+        return f"the server's certificate is not trusted: {said}"
     if isinstance(error, ssl.SSLEOFError):
         return "the server hung up during the TLS handshake"
-    if isinstance(error, ssl.SSLError) and error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
-        return "what listens there does not speak TLS"
+    if isinstance(error, ssl.SSLError):
+        if error.reason in NO_TLS:
+            return "what listens there does not speak TLS; ws:// and tcp:// are the addresses without it"
+        if error.reason in OLD_TLS:
+            return "the server speaks no version of TLS that is still safe"
     return "the TLS handshake failed"

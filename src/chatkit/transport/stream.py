@@ -10,6 +10,8 @@ from contextlib import suppress
 
 import trio
 
+from chatkit.transport.proxied import read_header
+
 CLOSED_ERRNOS = frozenset({errno.EBADF, errno.ENOTSOCK})
 AT_ONCE = struct.pack("ii", 1, 0)
 """SO_LINGER for `TcpStream.abort`: do not keep what waits, tell the peer with a reset."""
@@ -91,10 +93,12 @@ class TcpStream(ByteStream):
     """A connected TCP socket. One socket object serves both sides, Trio's waiting and the direct write: once it is
     closed a write fails, and never reaches whoever got the same descriptor next."""
 
-    def __init__(self, sock: socket.socket, peer: str) -> None:
-        """Take over a connected standard socket."""
+    def __init__(self, sock: socket.socket, peer: str, *, proxied: bool = False) -> None:
+        """Take over a connected standard socket; a ``proxied`` one may begin with a PROXY header."""
         sock.setblocking(False)
         self.peer = peer
+        self._proxied = proxied
+        self._unread = b""
         self._sock = sock
         self._send = sock.send
         self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
@@ -116,7 +120,26 @@ class TcpStream(ByteStream):
     async def wait_send_all_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()
 
+    async def start(self) -> None:
+        """Take what a proxy says before the conversation. Raises `ProtocolError` for nonsense."""
+        await trio.lowlevel.checkpoint()
+        if not self._proxied:
+            return
+        self._proxied = False
+        received = b""
+        while (header := read_header(received)) is None:
+            data = await self._stream.receive_some(DISCARD_BYTES)
+            if not data:
+                raise trio.BrokenResourceError("the peer left during the handshake")
+            received += data
+        self.peer = header.source or self.peer
+        self._unread = received[header.size :]
+
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        if self._unread:
+            await trio.lowlevel.checkpoint()
+            data, self._unread = self._unread[:max_bytes], self._unread[max_bytes:] if max_bytes else b""
+            return data
         return bytes(await self._stream.receive_some(max_bytes))
 
     def send_eof(self) -> None:

@@ -12,6 +12,7 @@ from chatkit.transport import sockets
 from chatkit.transport.address import parse
 from chatkit.transport.interface import Arrival, Connection, Encoding, Listener, TransportOptions
 from chatkit.transport.lines import LineArrival, open_client_lines
+from chatkit.transport.proxied import is_trusted
 
 
 class TcpListener(Listener):
@@ -29,7 +30,14 @@ class TcpListener(Listener):
         while True:
             sock, peer = await self._sockets.accept()
             try:
-                stream = sockets.accepted_stream(sock, peer, self._options, self._context, keepalive=True)
+                stream = sockets.accepted_stream(
+                    sock,
+                    peer,
+                    self._options,
+                    self._context,
+                    keepalive=True,
+                    proxied=is_trusted(peer, self._options.trusted_proxies),
+                )
             except OSError:  # gone between its connect and our accept
                 continue
             return LineArrival(stream, self._options, self.url)

@@ -29,6 +29,8 @@ class TlsStream(ByteStream):
         )
 
     async def start(self) -> None:
+        await self._inner.start()
+        self.peer = self._inner.peer
         await self._tls.do_handshake()
 
     def try_send(self, data: Bytes) -> int:

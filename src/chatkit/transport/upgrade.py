@@ -45,10 +45,13 @@ class RequestHead:
         """Return the first header of this lower-case name."""
         return next((value for key, value in self.headers if key == name), None)
 
+    def values(self, name: str) -> list[str]:
+        """Return all headers of this lower-case name, in order."""
+        return [value for key, value in self.headers if key == name]
+
     def tokens(self, name: str) -> list[str]:
         """Return a header's comma-separated elements, of all headers of the name."""
-        values = (value for key, value in self.headers if key == name)
-        return [token.strip() for value in values for token in value.split(",") if token.strip()]
+        return [token.strip() for value in self.values(name) for token in value.split(",") if token.strip()]
 
     @property
     def path(self) -> str:

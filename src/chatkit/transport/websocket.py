@@ -32,6 +32,7 @@ from chatkit.transport.frames import BINARY, CLOSE, PING, TEXT, FrameMeter, clos
 from chatkit.transport.gate import Gate
 from chatkit.transport.interface import Connection, Encoding, HttpArrival, Listener, TransportOptions, WireFormat
 from chatkit.transport.outlet import Outlet
+from chatkit.transport.proxied import forwarded_for, is_trusted
 from chatkit.transport.stream import ByteStream
 from chatkit.transport.upgrade import SUBPROTOCOLS, Refused, RequestHead, answer, judge, parse_head, read_head
 
@@ -262,6 +263,7 @@ class WebSocketArrival(HttpArrival):
         self._stream = stream
         self._options = options
         self.url = url
+        self.secure = url.startswith("wss:")
         self._head: RequestHead | None = None
         self._rest = b""
 
@@ -305,7 +307,15 @@ class WebSocketArrival(HttpArrival):
             await self._stream.start()
             raw, self._rest = await read_head(self._stream)
             self._head = parse_head(raw)
+            self._hear_proxy(self._head)
         return self._head
+
+    def _hear_proxy(self, head: RequestHead) -> None:
+        trusted = self._options.trusted_proxies
+        self.proxied = is_trusted(self.peer, trusted)
+        if self.proxied:
+            self.peer = self._stream.peer = forwarded_for(head.values("x-forwarded-for"), self.peer, trusted)
+            self.secure = self.secure or head.header("x-forwarded-proto") == "https"
 
     async def _accept(self, nursery: trio.Nursery, head: RequestHead, chosen: str | None) -> Connection:
         format = SERVER_FORMATS[SUBPROTOCOLS[chosen] if chosen else "json"]

@@ -30,8 +30,7 @@ class Web:
         Raises `Disconnected` and `ProtocolError` as a handshake does.
         """
         head = await arrival.read_head()
-        address = urlsplit(arrival.url)
-        secure = address.scheme == "wss"
+        address, secure = urlsplit(arrival.url), arrival.secure
         if head.wants_websocket:
             origin, host = head.header("origin"), head.header("host")
             if self._origins.allow(origin, host, listening=address.hostname or "", secure=secure):
@@ -43,7 +42,13 @@ class Web:
             return True
         stream, received = arrival.release()
         await HttpConnection(
-            stream, received, self._app, self._limits, secure=secure, server=address.hostname or ""
+            stream,
+            received,
+            self._app,
+            self._limits,
+            secure=secure,
+            server=(address.hostname or "", address.port),
+            keep_alive=not arrival.proxied,
         ).run()
         return False
 

@@ -76,8 +76,8 @@ def _for_operator(server: Server, request: Request, answer: Any, *, open_by_defa
         if open_by_default:
             return answer()  # type: ignore[no-any-return]
         return PlainTextResponse("no operator token is configured\n", status_code=404)
-    given = request.headers.get("authorization", "").removeprefix("Bearer ")
-    if not hmac.compare_digest(given.encode(), token.encode()):
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token.encode()):
         return PlainTextResponse("operators only\n", status_code=401, headers={"www-authenticate": "Bearer"})
     return answer()  # type: ignore[no-any-return]
 
