@@ -229,7 +229,8 @@ class Scope(Commands):
 
 
 def _async(function: F) -> F:
-    if not inspect.iscoroutinefunction(function):
+    asynchronous: bool = inspect.iscoroutinefunction(function)
+    if not asynchronous:
         raise UsageError(f"{name_of(function)}: a handler is an async function")
     return function
 

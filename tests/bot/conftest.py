@@ -1,0 +1,17 @@
+"""A chat for tests of bots over every binding: in memory, and over WebSocket."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from chatkit.testing import open_chat
+from party import Party
+
+
+@pytest.fixture(params=["memory", "ws"])
+async def party(request: pytest.FixtureRequest) -> AsyncIterator[Party]:
+    over = None if request.param == "memory" else request.param
+    async with open_chat(listen=[f"{over}://127.0.0.1:0"] if over else []) as chat:
+        yield Party(chat, over)

@@ -1,0 +1,325 @@
+"""Conversations: straight-line code, answers that go where they belong, and how they end."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from typing import Literal
+
+import pytest
+import trio
+from party import Party, answered
+
+from chatkit import Bot, Context, ServerConfig
+from chatkit.bot import ConversationEnded, Plugin
+from chatkit.bot.lane import Lane
+from chatkit.testing import Chat, open_chat
+
+
+def shop(**options: object) -> Bot:
+    bot = Bot("shop", rooms=["general", "tea"], **options)  # type: ignore[arg-type]
+
+    @bot.command
+    async def order(ctx: Context) -> None:
+        count = await ctx.ask("How many?", int, check=lambda count: None if count < 100 else "That is too much.")
+        colour = await ctx.ask("Which colour?", Literal["red", "blue"], timeout=30)
+        if await ctx.confirm(f"{count} {colour} ones?"):
+            await ctx.reply(f"{count} {colour} ones for {ctx.user}")
+
+    @bot.command
+    async def ping(ctx: Context) -> None:
+        await ctx.reply("pong")
+
+    return bot
+
+
+async def test_a_conversation(party: Party) -> None:
+    ann = await party.ann(shop())
+    bob = await party.person("bob")
+    await ann.says("!order")
+    await ann.hears("How many?")
+    await bob.says("7")
+    await bob.says("!ping")
+    await ann.hears("7", by="bob")
+    await ann.hears("!ping", by="bob")
+    await ann.hears("pong")
+    for said, heard in [
+        ("some", "That should be a whole number. Try again, or say cancel."),
+        ("400", "That is too much."),
+        ("4", "Which colour?"),
+        ("RED", "4 red ones? (yes/no)"),
+        ("yes", "4 red ones for ann"),
+        ("!ping", "pong"),
+    ]:
+        await ann.says(said)
+        await ann.hears(heard)
+
+
+async def test_an_answer_starts_no_command(party: Party) -> None:
+    ann = await party.ann(shop())
+    await ann.says("!order")
+    await ann.hears("How many?")
+    await ann.says("!ping")
+    await ann.hears("That should be a whole number. Try again, or say cancel.")
+    await ann.says("!cancel")
+    await ann.hears("All right, never mind.")
+    await ann.says("!ping")
+    await ann.hears("pong")
+
+
+async def test_what_was_said_before_the_question_is_no_answer(party: Party) -> None:
+    bot = Bot("b")
+    go = trio.Event()
+
+    @bot.command
+    async def ask(ctx: Context) -> None:
+        await go.wait()
+        await ctx.reply(f"answer: {await ctx.ask('Well?')}")
+
+    @bot.command
+    async def ping(ctx: Context) -> None:
+        await ctx.reply("pong")
+
+    ann = await party.ann(bot)
+    await ann.says("!ask")
+    await ann.says("!ping")
+    go.set()
+    await ann.hears("Well?")
+    await ann.says("well")
+    await ann.hears("answer: well")
+    await ann.hears("pong")  # its turn came behind the conversation
+
+
+async def test_each_room_is_its_own_conversation(party: Party) -> None:
+    ann = await party.person("ann")
+    await ann.creates("tea")
+    await party.run(shop())
+    for room in ("general", "tea"):
+        await ann.says("!order", room=room)
+        await ann.hears("How many?", room=room)
+    await ann.says("1", room="tea")
+    await ann.hears("Which colour?", room="tea")
+    await ann.says("2")
+    await ann.hears("Which colour?", room="general")
+
+
+async def test_it_ends_by_the_clock(chat: Chat) -> None:
+    await chat.run(shop())
+    ann = await chat.person("ann")
+    await ann.says("!order")
+    await ann.hears("How many?")
+    await ann.hears_nothing(within=59)
+    await ann.hears("No answer came, so I have stopped waiting.")
+
+
+async def test_it_ends_when_the_person_leaves(chat: Chat) -> None:
+    bot, ends = Bot("b"), list[str]()
+
+    @bot.command
+    async def ask(ctx: Context) -> None:
+        try:
+            await ctx.ask("Well?", timeout=10_000)
+        except ConversationEnded as ended:
+            ends.append(ended.reason)
+            raise
+
+    await chat.run(bot)
+    ann, bob = await chat.people("ann", "bob")
+    await ann.says("!ask")
+    await ann.hears("Well?")
+    await ann.leaves("general")
+    await trio.sleep(1)
+    assert ends == ["left"]
+    await bob.hears(answered("Well?"))
+    await bob.says("!ask")
+    await bob.hears(answered("Well?"))
+    await bob.goes()
+    await trio.sleep(1)
+    assert ends == ["left", "left"]
+
+
+async def test_an_answer_right_before_leaving_counts(chat: Chat) -> None:
+    bot, answers = Bot("b"), list[str]()
+
+    @bot.command
+    async def ask(ctx: Context) -> None:
+        answers.append(await ctx.ask("Well?"))
+
+    await chat.run(bot)
+    ann = await chat.person("ann")
+    await ann.says("!ask")
+    await ann.hears("Well?")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ann.says, "bye")
+        nursery.start_soon(ann.leaves, "general")
+    await trio.sleep(1)
+    assert answers == ["bye"]
+
+
+async def test_it_ends_when_the_plugin_is_unloaded(chat: Chat) -> None:
+    bot, plugin = Bot("b"), Plugin("quiz")
+
+    @plugin.command
+    async def quiz(ctx: Context) -> None:
+        await ctx.ask("Well?", timeout=10_000)
+
+    bot.add(plugin)
+    await chat.run(bot)
+    ann = await chat.person("ann")
+    await ann.says("!quiz")
+    await ann.hears("Well?")
+    await bot.unload("quiz")
+    assert not bot.running.lanes or await _soon_idle(bot)
+    await ann.says("!help")
+    await ann.hears("!help [command…] - Say what this bot can do, or how to use one command.")
+
+
+async def _soon_idle(bot: Bot) -> bool:
+    await trio.testing.wait_all_tasks_blocked()
+    return not bot.running.lanes
+
+
+async def test_a_second_question_at_a_time_is_refused(party: Party, caplog: pytest.LogCaptureFixture) -> None:
+    bot = Bot("b")
+
+    @bot.command
+    async def both(ctx: Context) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ctx.ask, "One?")
+            nursery.start_soon(ctx.ask, "Two?")
+
+    ann = await party.ann(bot)
+    await ann.says("!both")
+    await ann.hears(lambda event: "something went wrong" in str(getattr(event, "text", "")))
+    assert "a question to this person is open already" in caplog.text
+
+
+async def test_a_conversation_goes_on_after_a_crash_and_after_a_stop(chat: Chat) -> None:
+    for end in ("crash", "stop"):
+        run = await chat.run(shop())
+        ann = await chat.person(f"ann-{end}")
+        await ann.says("!order")
+        await ann.hears("How many?")
+        await ann.says("5")
+        await ann.hears("Which colour?")
+        await getattr(run, end)()
+        await ann.says("blue")
+        run = await chat.run(shop())
+        await ann.hears("5 blue ones? (yes/no)")  # neither asked again nor lost
+        await ann.says("yes")
+        await ann.hears(f"5 blue ones for ann-{end}")
+        await ann.hears_nothing()
+        await run.stop()
+
+
+async def test_more_conversations_than_may_be_unfinished_do_not_hold_back_the_answers(chat: Chat) -> None:
+    await chat.run(shop(at_once=2))
+    people = await chat.people(*(f"p{number}" for number in range(8)))
+    for person in people:
+        await person.says("!order")
+    for person in people:
+        for _ in people:
+            await person.hears(answered("How many?"))
+    for number, person in enumerate(people):
+        await person.says(f"{number}")
+        await person.hears(answered("Which colour?"))
+        await person.says("blue")
+        await person.hears(answered(f"{number} blue ones? (yes/no)"))
+        await person.says("yes")
+        await person.hears(answered(f"{number} blue ones for {person.name}"))
+
+
+async def test_a_thousand_conversations_at_once() -> None:
+    bot = Bot("b", at_once=100)
+    crossed: list[str] = []
+
+    @bot.command
+    async def count(ctx: Context, who: str) -> None:
+        for number in range(2):
+            answer = await ctx.ask(f"{who} {number}?", timeout=300)
+            if answer != f"{who} {number}":
+                crossed.append(answer)
+        await ctx.reply(f"{who} done")
+
+    many = 1000
+    clients = 20
+    config = ServerConfig(rate_limits=False)
+    async with open_chat(config=config) as chat:
+        await chat.run(bot)
+        people = [await chat.person(f"p{number}") for number in range(clients)]
+        rooms = [f"room{number}" for number in range(many // clients)]
+        for room in rooms:
+            await people[0].creates(room)
+            for person in people[1:]:
+                await person.joins(room)
+        run = chat._runs[0]
+        await run.stop()
+        talkers = Bot("b", rooms=rooms, at_once=100)
+        talkers.tree = bot.tree
+        await chat.run(talkers)
+
+        async def talk(step: str) -> None:
+            async with trio.open_nursery() as nursery:
+                for room in rooms:
+                    for person in people:
+                        who = f"{person.name}.{room}"
+                        nursery.start_soon(_say, person, room, step.format(who=who))
+
+        async def until(messages: int) -> None:
+            with trio.fail_after(60):
+                while sum(people[0].room(room).position.seq for room in rooms) < messages:
+                    await trio.sleep(0.01)
+
+        await talk("!count {who}")
+        await until(2 * many)
+        assert len(talkers.running.lanes) == many
+        await talk("{who} 0")
+        await until(4 * many)
+        await talk("{who} 1")
+        await until(6 * many)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert not crossed
+        assert not talkers.running.lanes
+        gc.collect()
+        assert not [one for one in gc.get_objects() if isinstance(one, Lane | Context)]
+
+
+async def _say(person: object, room: str, text: str) -> None:
+    await person.says(text, room=room)  # type: ignore[attr-defined]
+
+
+async def test_memory_is_back_at_the_baseline() -> None:
+    async with open_chat(config=ServerConfig(rate_limits=False)) as chat:
+        bot = Bot("b")
+
+        @bot.command
+        async def ask(ctx: Context) -> None:
+            await ctx.ask("?")
+
+        await chat.run(bot)
+        ann = await chat.person("ann", keep=1)
+
+        async def talk(times: int) -> int:
+            for _ in range(times):
+                await ann.says("!ask")
+                await ann.hears("?")
+                await ann.says("x")
+            ann.heard.clear()
+            ann._script.clear()
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            gc.collect()
+            return _bytes_of_the_bot()
+
+        tracemalloc.start()
+        try:
+            before = await talk(50)
+            after = await talk(300)
+        finally:
+            tracemalloc.stop()
+        assert after - before < 20_000
+
+
+def _bytes_of_the_bot() -> int:
+    """What code of the bot framework has allocated and not given back."""
+    ours = tracemalloc.Filter(True, "*/chatkit/bot/*")
+    return sum(trace.size for trace in tracemalloc.take_snapshot().filter_traces([ours]).traces)
