@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -61,10 +61,9 @@ async def stay_away(client: Client) -> str:
 
 async def come_back(client: Client, url: str) -> None:
     client._dial.url = url
-    async with aclosing(client.statuses()) as statuses:
-        async for status in statuses:
-            if isinstance(status, Connected):
-                return
+    async for status in client.statuses():
+        if isinstance(status, Connected):
+            return
 
 
 @pytest.mark.parametrize("missed", [10_000, pytest.param(50_000, marks=[pytest.mark.slow, pytest.mark.timeout(300)])])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -170,10 +170,9 @@ async def away(backend: Backend, *said: str, then_first: int = 0) -> AsyncIterat
         if then_first:
             await trim(backend, then_first)
         async with open_server(backend, listen=[address]):
-            async with aclosing(client.statuses()) as statuses:
-                async for status in statuses:
-                    if not isinstance(status, Reconnecting):
-                        break
+            async for status in client.statuses():
+                if not isinstance(status, Reconnecting):
+                    break
             yield client
             done.set()
 

@@ -147,3 +147,31 @@ def where(url: str) -> tuple[str, str]:
     """Return a URL's host and port."""
     parts = urlsplit(url)
     return str(parts.hostname), str(parts.port)
+
+
+def test_the_diary_misses_nothing(tmp_path: Path) -> None:
+    """The server is restarted under it, then the diary itself is killed; what was said meanwhile is written down."""
+    with running("server.py", "tcp://127.0.0.1:0", folder=tmp_path) as server:
+        url = line_of(server).rpartition(" ")[2]
+        with running("reconnecting.py", url, folder=tmp_path) as diary:
+            assert sorted([line_of(diary), line_of(diary)]) == ["* connected", "1 diary: The diary is open."]
+            server.terminate()
+            server.wait(PATIENCE)
+            assert line_of(diary).startswith("* the link is lost; try 1")
+            with running("server.py", url, folder=tmp_path) as again:
+                assert line_of(again)
+                run("cli.py", "ann", url, folder=tmp_path, said="Is anybody writing?\n")
+                while (line := line_of(diary)).startswith("* "):
+                    pass
+                assert line == "2 ann: Is anybody writing?"
+                diary.kill()
+                diary.wait(PATIENCE)
+                run("cli.py", "ann", url, folder=tmp_path, said="And now?\n")
+                with running("reconnecting.py", url, folder=tmp_path) as next_diary:
+                    lines = [line_of(next_diary)]
+                    while "diary:" not in lines[-1]:
+                        lines.append(line_of(next_diary))
+                said = [line for line in lines if not line.startswith("* ")]
+                # What it was killed over may be given again, and what follows never misses.
+                assert said[-2:] == ["3 ann: And now?", "4 diary: The diary is open."]
+                assert said[:-2] in ([], ["2 ann: Is anybody writing?"])

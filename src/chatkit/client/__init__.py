@@ -9,7 +9,7 @@ from chatkit.client.message import Message, Pending
 from chatkit.client.outbox import Outbox, Unsent
 from chatkit.client.room import Room
 from chatkit.client.state import ClientState, RoomState
-from chatkit.client.status import Closed, Connected, Reconnecting, Status
+from chatkit.client.status import Closed, Connected, Reconnecting, Status, StatusStream
 from chatkit.client.streams import EntryStream, EventStream, Happening, MessageStream
 from chatkit.protocol.positions import Position
 
@@ -32,6 +32,7 @@ __all__ = [
     "Room",
     "RoomState",
     "Status",
+    "StatusStream",
     "Unsent",
     "connect",
 ]

@@ -27,7 +27,7 @@ from chatkit.client.outbox import Outbox, Unsent
 from chatkit.client.pacing import Pacing
 from chatkit.client.room import Room
 from chatkit.client.state import ClientState
-from chatkit.client.status import Closed, Connected, Reconnecting, Status
+from chatkit.client.status import Closed, Connected, Reconnecting, Status, StatusStream
 from chatkit.client.streams import EventStream
 from chatkit.client.window import seq_of
 from chatkit.errors import ChatError, ConnectFailed, Disconnected, RequestFailed
@@ -242,14 +242,9 @@ class Client:
     def _failure(self) -> ChatError | None:
         return self.status.again() if isinstance(self.status, Closed) else None
 
-    async def statuses(self) -> AsyncIterator[Status]:
+    def statuses(self) -> StatusStream:
         """Iterate over what `status` is now and becomes; ends after `Closed`. A slow reader sees the latest."""
-        while True:
-            changed, status = self._status_changed, self.status
-            yield status
-            if isinstance(status, Closed):
-                return
-            await changed.wait()
+        return StatusStream(lambda: (self.status, self._status_changed))
 
     async def wait_closed(self) -> ChatError:
         """Return once the link is gone for good, with why."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeAlias
 
+import trio
 from attrs import frozen
 
 from chatkit.errors import ChatError, Disconnected
@@ -43,3 +45,23 @@ class Closed:
 
 
 Status: TypeAlias = Connected | Reconnecting | Closed
+
+
+class StatusStream:
+    """An iterator over what a client's status is and becomes. Made by `Client.statuses`."""
+
+    def __init__(self, now: Callable[[], tuple[Status, trio.Event]]) -> None:
+        self._now = now
+        self._last: Status | None = None
+
+    def __aiter__(self) -> StatusStream:
+        return self
+
+    async def __anext__(self) -> Status:
+        await trio.lowlevel.checkpoint()
+        if isinstance(self._last, Closed):
+            raise StopAsyncIteration
+        while (now := self._now())[0] is self._last:
+            await now[1].wait()
+        self._last = now[0]
+        return now[0]
