@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 from chatkit.protocol.codec import Ref
 
@@ -17,11 +18,15 @@ class Slot:
         self.blob: bytes | None = None
 
 
+NOTHING: deque[Any] = deque()
+"""In place of an empty queue: an idle session has none of its own."""
+
+
 class ReplyQueue:
     """Gives replies out from the front as soon as everything before them is there."""
 
     def __init__(self) -> None:
-        self._slots: deque[Slot] = deque()
+        self._slots: deque[Slot] = NOTHING
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -29,6 +34,8 @@ class ReplyQueue:
     def reserve(self, ref: Ref) -> Slot:
         """Take the next place."""
         slot = Slot(ref)
+        if self._slots is NOTHING:
+            self._slots = deque()
         self._slots.append(slot)
         return slot
 
@@ -38,4 +45,6 @@ class ReplyQueue:
         blobs: list[bytes] = []
         while slots and slots[0].blob is not None:
             blobs.append(slots.popleft().blob or b"")
+        if not slots:
+            self._slots = NOTHING
         return b"".join(blobs)

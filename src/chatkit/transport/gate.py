@@ -10,6 +10,7 @@ import re
 
 import trio
 
+from chatkit.flag import Pulse
 from chatkit.transport.frames import CLOSE, FIN, FrameMeter
 from chatkit.transport.outlet import Outlet
 from chatkit.transport.stream import Bytes, ByteStream
@@ -38,7 +39,7 @@ class Gate(trio.abc.Stream):
         self._replay = replay
         self._rest = rest
         self._consumed = 0
-        self._changed = trio.Event()
+        self._changed = Pulse()
         self._open = False
         """Frames may pass."""
         self._answer: bytearray | None = None
@@ -54,17 +55,17 @@ class Gate(trio.abc.Stream):
     def open(self) -> None:
         """Let frames pass: the handshake is done."""
         self._open = True
-        self._changed.set()
+        self._changed.wake()
 
     def consumed(self, size: int) -> None:
         """A message of ``size`` bytes was taken."""
         self._consumed += size
-        self._changed.set()
+        self._changed.wake()
 
     def open_floodgate(self) -> None:
         """Read on whatever is consumed: what comes is only thrown away."""
         self._flooded = True
-        self._changed.set()
+        self._changed.wake()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         if self._replay:
@@ -74,7 +75,6 @@ class Gate(trio.abc.Stream):
         if self._answer is not None:
             return await self._receive_answer(max_bytes)
         while not self._shut and (not self._open or self._is_full()):
-            self._changed = trio.Event()
             await self._changed.wait()
         if self._shut or self._meter.offence is not None:
             raise trio.ClosedResourceError

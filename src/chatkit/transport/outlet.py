@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import trio
-from attrs import Factory, define, field
+from attrs import define, field
 
 from chatkit.transport.stream import Bytes, ByteStream
 
 CHUNK_BYTES = 65_536
 """Written at a time by the writer task, so that a slow reader's progress shows."""
+
+NOTHING: deque[Any] = deque()
+"""In place of an empty queue: an idle link has none of its own."""
 
 BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError)
 
@@ -42,11 +46,11 @@ class Outlet:
     _try_send: Callable[[bytes], int] = field(init=False)
     _direct: bool = field(default=True, init=False)
     """Nothing waits and more is taken: the one question `push` asks of an idle link."""
-    _queue: deque[memoryview] = field(init=False, default=Factory(deque))
+    _queue: deque[memoryview] = field(init=False, default=NOTHING)
     _writing: bool = field(default=False, init=False)
     _taken: int = field(default=0, init=False)
     """Bytes ever kept; a waiter of `send_all` waits until ``_taken - waiting_bytes`` reaches its own mark."""
-    _waiters: deque[tuple[int, trio.Event]] = field(init=False, default=Factory(deque))
+    _waiters: deque[tuple[int, trio.Event]] = field(init=False, default=NOTHING)
     _drained: trio.Event | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -100,6 +104,8 @@ class Outlet:
         bytes queued."""
         if self.waiting_bytes:
             mark = (self._taken, trio.Event())
+            if self._waiters is NOTHING:
+                self._waiters = deque()
             self._waiters.append(mark)
             await mark[1].wait()
         if self.broken:
@@ -122,6 +128,8 @@ class Outlet:
 
     def _keep(self, blob: bytes, sent: int) -> None:
         rest = memoryview(blob)[sent:]
+        if self._queue is NOTHING:
+            self._queue = deque()
         self._queue.append(rest)
         self.waiting_bytes += len(rest)
         self._taken += len(rest)
@@ -149,7 +157,11 @@ class Outlet:
             self._break()
         finally:
             self._writing = False
-            if self._queue:  # out of time, or cancelled: a frame may be half written, so no byte can follow
+            if not self._waiters:
+                self._waiters = NOTHING
+            if not self._queue:
+                self._queue = NOTHING
+            else:  # out of time, or cancelled: a frame may be half written, so no byte can follow
                 self.abort()
 
     def _next_chunk(self) -> memoryview:

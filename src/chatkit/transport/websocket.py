@@ -7,16 +7,17 @@ its reader task runs behind a barrier, so that whatever it raises ends this one 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from functools import partial
-from typing import TypedDict, cast
+from typing import Any, TypedDict, cast
 
 import trio
 import trio_websocket as library
 from attrs import evolve
 
 from chatkit.errors import ConnectFailed, Disconnected, ProtocolError, UsageError
+from chatkit.flag import Flag
 from chatkit.protocol.framing import websocket_frame
 from chatkit.transport import sockets
 from chatkit.transport.address import Address, joined, parse
@@ -68,7 +69,7 @@ class WebSocketConnection(Connection):
         self.peer = stream.peer
         self.url = url
         self.format = format
-        self.head = evolve(head, raw=b"") if head else None
+        self.head = evolve(head, raw=b"", headers=_telling(head)) if head else None
         """The request this link began with (server), for what its headers say, such as ``origin``."""
         self._nursery = nursery
         self._stream = stream
@@ -84,7 +85,7 @@ class WebSocketConnection(Connection):
         self._on_reader_end: Callable[[], None] = lambda: None
         self._closing = False
         self._discarding = False
-        self._closed = trio.Event()
+        self._closed = Flag()
         self._end: tuple[int, str, bool | None] | None = None
         """What this end decided about the end of the link: code, reason, reconnect."""
 
@@ -235,6 +236,30 @@ class WebSocketConnection(Connection):
         return self._socket is not None
 
 
+class _HandshakeOver:
+    """In place of the library's handshake once it is over: it has no more events."""
+
+    def events(self) -> Iterator[object]:
+        """Return nothing."""
+        return iter(())
+
+
+HANDSHAKE_OVER = _HandshakeOver()
+
+
+def _telling(head: RequestHead) -> tuple[tuple[str, str], ...]:
+    """Return the headers worth keeping for as long as a connection lives."""
+    return tuple((name, value) for name, value in head.headers if name in ("origin", "user-agent"))
+
+
+def _forget_handshake(accepted: library.WebSocketConnection) -> None:
+    """Let go of what the library keeps of a handshake that is over: nothing comes of it any more, and it is several
+    kilobytes for every idle connection."""
+    protocol: Any = getattr(accepted, "_wsproto", None)
+    if getattr(protocol, "connection", None) is not None:
+        protocol.handshake = HANDSHAKE_OVER
+
+
 class LibraryOptions(TypedDict):
     """What both kinds of handshake tell the library."""
 
@@ -327,6 +352,7 @@ class WebSocketArrival(HttpArrival):
             request = await library.wrap_server_stream(tasks, gate, **_library_options(self._options))
             accepted = await request.accept(subprotocol=chosen)
             gate.open()
+            _forget_handshake(accepted)
             return accepted
 
         try:
@@ -340,6 +366,7 @@ class WebSocketArrival(HttpArrival):
         if not done:
             connection.abort()
             raise ProtocolError("the handshake failed") from connection._failure
+        self._head, self._rest = None, b""
         return connection
 
     async def _refuse(self, refused: Refused) -> None:
