@@ -30,7 +30,7 @@ class ServerConfig:
     # Who may do what
     engine: EngineLimits = field(factory=EngineLimits)
     """Bounds of the rules."""
-    rate_limits: bool = False
+    rate_limits: bool = True
     """Whether rates and the caps per address are enforced; a load test turns this off. Sizes and deadlines stay."""
     rates: Rates = field(factory=Rates)
     """How fast one session may go."""

@@ -93,9 +93,11 @@ async def open_test_server(
             await ann.says("hello")
             await bob.hears("hello", by="ann")
 
-    Takes what `chatkit.open_server` takes and raises what it raises. Leaving the block sends everybody home, then
+    Takes what `chatkit.open_server` takes and raises what it raises, but without a ``config`` nobody is held to a rate,
+    so that a script may say as much as it likes. Leaving the block sends everybody home, then
     stops the server gracefully. What the block raises comes out as it was raised.
     """
+    config = config or ServerConfig(rate_limits=False)
     async with open_server(store, listen=listen, extensions=extensions, config=config) as server:
         test_server = TestServer(server)
         async with private_nursery(lambda _: test_server.send_home()) as nursery:
