@@ -7,6 +7,7 @@ position, and what is safe to repeat is sent again; however the block ends, the 
 
 from __future__ import annotations
 
+import itertools
 import ssl
 import time
 from collections import deque
@@ -16,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from random import Random, SystemRandom
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 import trio
 from attrs import evolve
@@ -71,7 +73,8 @@ class Client:
         self._link: Link | None = None
         self._waiting: deque[Call] = deque()
         self._rooms: dict[str, Room] = {}
-        self._streams: list[EventStream] = []
+        self._streams: WeakValueDictionary[int, EventStream] = WeakValueDictionary()
+        self._stream_numbers = itertools.count()
         self._status_changed = trio.Event()
         self._emptied = trio.Event()
         self._leaving = False
@@ -228,7 +231,7 @@ class Client:
         durable ones are fetched for it.
         """
         stream = EventStream(self._rooms.get, self._failure)
-        self._streams.append(stream)
+        self._streams[next(self._stream_numbers)] = stream
         return stream
 
     # ── the link ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -261,7 +264,7 @@ class Client:
                 self._waiting.popleft().finish(status.again())
             for room in self._rooms.values():
                 room.changed()
-            for stream in self._streams:
+            for stream in self._streams.values():
                 stream.wake()
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -346,14 +349,15 @@ class Client:
             self._handle(state.name)  # so that its cursor begins at the login, not when it is first asked for
 
     async def _list_rooms(self, link: Link) -> None:
-        found: dict[str, m.Summary] = {}
-        more = True
+        def take(page: m.Rooms) -> None:
+            self.state.listed(page.rooms, first=last is None, more=page.more and bool(page.rooms))
+
         last: str | None = None
-        while more:
-            page: m.Rooms = await _ask(link, Call(m.ListRooms(after=last), None, once=True))
-            found |= {summary.room: summary for summary in page.rooms}
-            more, last = page.more and bool(page.rooms), page.rooms[-1].room if page.rooms else None
-        self.state.listed(found.values())
+        while True:
+            page: m.Rooms = await _ask(link, Call(m.ListRooms(after=last), take, once=True))
+            if not (page.more and page.rooms):
+                return
+            last = page.rooms[-1].room
 
     async def _send_waiting(self, link: Link) -> None:
         with suppress(Disconnected):
@@ -380,7 +384,7 @@ class Client:
         if room is not None:
             room.changed()
         if step is not Step.SKIP:
-            for stream in self._streams:
+            for stream in self._streams.values():
                 stream.put(event, timestamp)
 
     # ── beginning and end ────────────────────────────────────────────────────────────────────────────────────────────

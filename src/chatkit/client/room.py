@@ -129,14 +129,21 @@ class Room:
     async def users(self) -> list[m.UserInfo]:
         """Fetch everybody who is present, by name. Raises `RequestFailed`, `Disconnected`."""
         found: list[m.UserInfo] = []
-        more = True
+        moves = self.state.moves
+
+        def take(page: m.Users) -> None:
+            nonlocal moves
+            moves = moves if found else self.state.moves
+            found.extend(page.users)
+            if not (page.more and page.users):
+                self.client.state.listed_users(self.name, found, moves=moves)
+
         last: str | None = None
-        while more:
-            page = await self.client.request(m.ListUsers(room=self.name, after=last))
-            found += page.users
-            more, last = page.more and bool(page.users), page.users[-1].user if page.users else None
-        self.client.state.listed_users(self.name, found)
-        return found
+        while True:
+            page = (await self.client.ask(m.ListUsers(room=self.name, after=last), take)).reply
+            if not (page.more and page.users):
+                return found
+            last = page.users[-1].user
 
     # ── the room itself ──────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -29,6 +29,8 @@ class RoomState:
     members: dict[str, m.UserInfo] = Factory(dict)
     members_stale: bool = True
     """Whether the list of members is known to be incomplete or out of date: fetch it before showing it."""
+    moves: int = 0
+    """Comings, goings and renamings told so far: whether a list that came in several pages is of one moment."""
     pending: dict[str, Pending] = Factory(dict)
     """Own messages on their way, by op, in the order they were sent."""
 
@@ -63,6 +65,8 @@ class ClientState:
         self.rooms: dict[str, RoomState] = {}
         self.notices: list[str] = []
         self._keep = keep
+        self._named: set[str] | None = None
+        """Rooms heard of since the list of rooms began to come; None when none is coming."""
 
     @property
     def joined(self) -> list[RoomState]:
@@ -84,13 +88,17 @@ class ClientState:
                 room.window.reset(summary.epoch, summary.head)
                 room.pending = {op: pending for op, pending in room.pending.items() if pending.seq is None}
 
-    def listed(self, rooms: Iterable[m.Summary]) -> None:
-        """Take in the complete list of rooms."""
-        known = {summary.room: summary for summary in rooms}
-        for name in [name for name, room in self.rooms.items() if name not in known and not room.joined]:
-            del self.rooms[name]
-        for summary in known.values():
+    def listed(self, rooms: Iterable[m.Summary], *, first: bool = True, more: bool = False) -> None:
+        """Take in a page of the list of rooms; after the last, rooms of which nothing was heard are gone."""
+        if first or self._named is None:
+            self._named = set()
+        for summary in rooms:
             self._summary(summary)
+        if more:
+            return
+        for name in [name for name, room in self.rooms.items() if name not in self._named and not room.joined]:
+            del self.rooms[name]
+        self._named = None
 
     def entered(self, reply: m.Joined) -> RoomState:
         """Take in the answer to a join."""
@@ -123,12 +131,12 @@ class ClientState:
         if room.summary.private:
             del self.rooms[name]
 
-    def listed_users(self, name: str, users: Iterable[m.UserInfo]) -> None:
-        """Take in the complete list of people in a room."""
+    def listed_users(self, name: str, users: Iterable[m.UserInfo], *, moves: int | None = None) -> None:
+        """Take in the complete list of people in a room. ``moves`` is what `RoomState.moves` was at its first page."""
         room = self.rooms.get(name)
         if room is not None:
             room.members = {user.user: user for user in users}
-            room.members_stale = False
+            room.members_stale = moves is not None and moves != room.moves
 
     def renamed(self, name: str) -> None:
         """One has a new name oneself."""
@@ -214,6 +222,8 @@ class ClientState:
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _summary(self, summary: m.Summary) -> RoomState:
+        if self._named is not None:
+            self._named.add(summary.room)
         room = self.rooms.get(summary.room)
         if room is None:
             window = Window(summary.epoch, summary.head, self._keep)
@@ -239,18 +249,21 @@ class ClientState:
     def _member_joined(self, name: str, member: m.UserInfo) -> None:
         room = self.rooms.get(name)
         if room is not None and room.joined:
+            room.moves += 1
             room.members[member.user] = member
             room.members_stale = room.members_stale or room.users != len(room.members)
 
     def _member_left(self, name: str, user: str) -> None:
         room = self.rooms.get(name)
         if room is not None and room.joined:
+            room.moves += 1
             room.members.pop(user, None)
             room.members_stale = room.members_stale or room.users != len(room.members)
 
     def _rename(self, was: str, user: str) -> None:
         for room in self.rooms.values():
             info = room.members.pop(was, None)
+            room.moves += 1
             if info is not None:
                 room.members[user] = evolve(info, user=user)
 
