@@ -101,6 +101,11 @@ class Client:
         """The rooms one is in, by name."""
         return {room.name: self._handle(room.name) for room in self.state.joined}
 
+    def room(self, name: str) -> Room | None:
+        """Return one room that one is in, by its name as the server keeps it; None if one is not in it."""
+        state = self.state.rooms.get(name)
+        return self._handle(name) if state is not None and state.joined else None
+
     async def join(self, name: str, *, history: int = 0, after: int | None = None) -> Room:
         """Enter a room; joining one that one is in already succeeds.
 
