@@ -51,7 +51,7 @@ def _foreseen(store: MemoryStore, changes: list[Any]) -> list[Any]:
 
 def no_dedupe(original: Any) -> Any:
     """What was said under an op is not looked for."""
-    return lambda draft, place, room_id, author, op: None
+    return lambda store, room_id, author, op: None
 
 
 def off_by_one_resume(original: Any) -> Any:
@@ -144,7 +144,7 @@ def rollback_acked(original: Any) -> Any:
 
 FAULTS: dict[str, Patch] = {
     "ack before commit": (Committer, "_commit_some", ack_before_commit),
-    "no dedupe": (Draft, "_first", no_dedupe),
+    "no dedupe": (MemoryStore, "row_of", no_dedupe),
     "off-by-one resume": (Core, "attach", off_by_one_resume),
     "drop on kick": (Engine, "_login", drop_on_kick),
     "reorder": (Channel, "_blobs", reorder),

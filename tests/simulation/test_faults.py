@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-
 import pytest
 from faults import FAULTS, planted
 from world import WorldBroken, live_through
@@ -26,13 +23,6 @@ LAWS = {
     "rollback acked": {"lost", "two_ops"},
 }
 """The laws a fault breaks first of all; any of them is its discovery."""
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(logging.NOTSET)
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -160,15 +160,17 @@ async def test_whoever_asks_and_does_not_read_costs_bounded_memory(text: str, au
     transport = TransportOptions(outlet_bytes=1024)
     config = ServerConfig(transport=transport, in_flight_messages=8)
     codec, most = Codec(), 0
-    async with open_server("memory://", listen=["memory://flooded"], config=config) as server:
-        async with trio.open_nursery() as nursery:
-            link = await open_connection(nursery, "memory://flooded")
-            await link.send(codec.encode_request(m.Login(user="ann"), 1))
-            with trio.move_on_after(5):
-                for ref in range(2, 5_000):
-                    await link.send(codec.encode_request(m.SendMessage(room="general", text=text), ref))
-                    most = max([most, *(info.waiting_bytes for info in server.connections())])
-            most = max([most, *(info.waiting_bytes for info in server.connections())])
-            nursery.cancel_scope.cancel()
+    async with (
+        open_server("memory://", listen=["memory://flooded"], config=config) as server,
+        trio.open_nursery() as nursery,
+    ):
+        link = await open_connection(nursery, "memory://flooded")
+        await link.send(codec.encode_request(m.Login(user="ann"), 1))
+        with trio.move_on_after(5):
+            for ref in range(2, 5_000):
+                await link.send(codec.encode_request(m.SendMessage(room="general", text=text), ref))
+                most = max([most, *(info.waiting_bytes for info in server.connections())])
+        most = max([most, *(info.waiting_bytes for info in server.connections())])
+        nursery.cancel_scope.cancel()
 
     assert 1024 <= most < 8_192
