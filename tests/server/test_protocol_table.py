@@ -6,6 +6,7 @@ import base64
 from typing import Any
 
 import pytest
+import trio
 from wires import Site, Wire, site
 
 from chatkit.version import __version__
@@ -368,6 +369,21 @@ async def test_a_page_ends_at_its_bytes_with_at_least_one_event(kind: str) -> No
         assert joined["more_after"] is True
         assert [(await bob.event("receive_message"))["data"]["seq"] for _ in range(2)] == [5, 6]
         assert (await bob.event("caught_up"))["data"] == {"room": "general", "seq": 6}
+
+
+@pytest.mark.parametrize("said", ["\U0001f600" * 15_000, "\x01" * 10_000, '"' * 30_000, b"\x00" * 45_000])
+async def test_a_page_ends_at_its_bytes_whatever_they_are_as_text(said: str | bytes) -> None:
+    async with site() as here:
+        ann = await here.user("ann")
+        field = {"text": said} if isinstance(said, str) else {"binary": base64.b64encode(said).decode()}
+        for _ in range(12):
+            await ann.data("send_message", room="general", **field)
+            ann.events.clear()
+        await ann.send("history", room="general")
+        with trio.fail_after(5):
+            while b'"more_before"' not in (raw := str(await ann.receive_raw()).encode()):
+                pass
+        assert 150_000 < len(raw) <= 262_144 + 1000
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ class Wire(ABC):
         """The code and reason the server ended the link with."""
 
     def encode(self, envelope: Envelope) -> bytes:
-        return json.dumps(envelope).encode()
+        return json.dumps(envelope, ensure_ascii=False).encode()
 
     def decode(self, raw: bytes | str) -> Envelope:
         assert isinstance(raw, str), "JSON travels as text"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final, TypeAlias
 
+import orjson
 from attrs import field, frozen
 
 from chatkit.backend.accounts import RECORDS, Account, Ban, BanKind, Invitation, Record, TokenKind, TokenRecord
@@ -85,8 +86,15 @@ class Row:
 
     @property
     def size(self) -> int:
-        """Roughly the bytes this row takes on the wire or in memory; bounds pages and rings."""
-        return 200 + (len(self.body) if self.body is not None else 0)
+        """Roughly the bytes this row takes on the wire or in memory, at most; bounds pages and rings."""
+        body = self.body
+        if body is None:
+            return 200
+        if isinstance(body, bytes):
+            return 200 + (len(body) + 2) // 3 * 4
+        if body.isascii() and body.isprintable():
+            return 200 + len(body) + body.count('"') + body.count("\\")
+        return 200 + len(orjson.dumps(body))  # one character can take six bytes
 
 
 @frozen(kw_only=True)
