@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from attrs import Factory, define, field
+from attrs import define, field
 
+from chatkit.protocol.rates import Bucket, Rate
 from chatkit.transport.closing import FLOODING, TOO_LARGE
+from chatkit.transport.interface import TransportOptions
 
 TEXT: Final = 0x1
 BINARY: Final = 0x2
@@ -25,12 +27,6 @@ REASON_BYTES: Final = 123
 """Of a Close frame: 125 less the code."""
 LOCAL_CODES: Final = frozenset({1005, 1006, 1015})
 """Codes that never stand in a frame (section 7.4.1)."""
-
-MAX_FRAGMENTS: Final = 256
-"""Frames one message may come in."""
-SPARE_FRAMES: Final = 1024
-"""Control frames and fragments that may come at once: they cost work and are no messages."""
-SPARE_FRAMES_PER_SECOND: Final = 256
 
 
 def masked_frame(opcode: int, payload: bytes) -> bytes:
@@ -62,7 +58,7 @@ class FrameMeter:
     It judges size in bytes, fragments and control frames; all else about frames is the WebSocket library's.
     """
 
-    max_message_bytes: int
+    options: TransportOptions
     payload_bytes: int = field(default=0, init=False)
     """Bytes of data frames that came so far."""
     offence: tuple[int, str] | None = field(default=None, init=False)
@@ -74,7 +70,11 @@ class FrameMeter:
     _is_data: bool = field(default=False, init=False)
     _message_bytes: int = field(default=0, init=False)
     _fragments: int = field(default=0, init=False)
-    _budget: SpareFrames = field(init=False, default=Factory(lambda: SpareFrames()))
+    _spare: Bucket = field(init=False)
+    """For control frames and fragments."""
+
+    def __attrs_post_init__(self) -> None:
+        self._spare = Bucket(Rate(self.options.spare_frames, self.options.spare_frames_per_second))
 
     def feed(self, data: bytes, now: float) -> int:
         """Follow ``data``; return how many of its bytes may be passed on: all, or those before the offending frame."""
@@ -109,28 +109,12 @@ class FrameMeter:
                 self._message_bytes = self._fragments = 0
             self._message_bytes += size
             self._fragments += 1
-            if self._message_bytes > self.max_message_bytes:
-                self.offence = TOO_LARGE, f"a message is longer than {self.max_message_bytes} bytes"
-            elif self._fragments > MAX_FRAGMENTS:
-                self.offence = FLOODING, f"a message comes in more than {MAX_FRAGMENTS} fragments"
-        if not (self._is_data and whole) and not self._budget.take(now) and self.offence is None:
+            if self._message_bytes > self.options.max_message_bytes:
+                self.offence = TOO_LARGE, f"a message is longer than {self.options.max_message_bytes} bytes"
+            elif self._fragments > self.options.max_fragments:
+                self.offence = FLOODING, f"a message comes in more than {self.options.max_fragments} fragments"
+        if not (self._is_data and whole) and self._spare.take(now) and self.offence is None:
             self.offence = FLOODING, "too many control frames and fragments"
-
-
-@define(eq=False)
-class SpareFrames:
-    """A token bucket for frames that are no whole message."""
-
-    left: float = SPARE_FRAMES
-    at: float = 0.0
-
-    def take(self, now: float) -> bool:
-        self.left = min(SPARE_FRAMES, self.left + (now - self.at) * SPARE_FRAMES_PER_SECOND)
-        self.at = now
-        if self.left < 1:
-            return False
-        self.left -= 1
-        return True
 
 
 def header_size(head: bytes) -> int:

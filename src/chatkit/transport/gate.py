@@ -35,7 +35,7 @@ class Gate(trio.abc.Stream):
         self._stream = stream
         self._outlet = outlet
         self._meter = meter
-        self._read_ahead = max(READ_AHEAD, 2 * meter.max_message_bytes)
+        self._read_ahead = max(READ_AHEAD, 2 * meter.options.max_message_bytes)
         self._replay = replay
         self._rest = rest
         self._consumed = 0

@@ -64,6 +64,13 @@ class TransportOptions:
     """SO_SNDBUF of an accepted socket, or the kernel takes megabytes for a reader that does not read."""
     receive_buffer_bytes: int = 65_536
     """Read from a link at a time."""
+    max_fragments: int = 256
+    """Frames that one WebSocket message may come in; more end the link with 4429."""
+    spare_frames: int = 1_024
+    """Control frames and fragments that may come at once: they cost work and are no messages. More end the link with
+    4429."""
+    spare_frames_per_second: int = 256
+    """As many more of them each second."""
     ssl_context: ssl.SSLContext | None = None
     """For wss:// and tls://. On a connector None means the system's default verification."""
     trusted_proxies: tuple[Network, ...] = ()

@@ -74,9 +74,9 @@ class WebSocketConnection(Connection):
         self._nursery = nursery
         self._stream = stream
         self._options = options
-        self._control = websocket_frame if server else masked_frame
+        self._frame = websocket_frame if server else masked_frame
         self._outlet = Outlet(stream, nursery, options.outlet_bytes, options.write_timeout)
-        self._meter = FrameMeter(options.max_message_bytes)
+        self._meter = FrameMeter(options)
         self._gate = Gate(stream, self._outlet, self._meter, head.raw if head else b"", rest)
         self._socket: library.WebSocketConnection | None = None
         self._message_type: type = str if format.encoding == "json" else bytes
@@ -90,26 +90,39 @@ class WebSocketConnection(Connection):
         """What this end decided about the end of the link: code, reason, reconnect."""
 
     async def receive(self) -> bytes:
-        assert self._socket is not None
-        try:
-            message = await self._socket.get_message()
-        except library.ConnectionClosed as error:
-            raise self._disconnected() from (self._failure or error)
-        if self._discarding:  # of what still comes, the closing handshake takes its share
-            raise self._disconnected()
-        data = message.encode() if isinstance(message, str) else message
-        self._gate.consumed(len(data))
+        message = await self.receive_any()
         if type(message) is not self._message_type:
             raise ProtocolError(
                 "this link carries text frames; for bytes use data.binary, in base64"
                 if self._message_type is str
                 else "this link carries binary frames; text goes as JSON over the subprotocol chatkit.v1.json"
             )
-        return data
+        return message.encode() if isinstance(message, str) else message
+
+    async def receive_any(self) -> str | bytes:
+        """Return the next message, of whichever kind its frame is: for other uses than chatkit's protocol. Raises
+        `Disconnected`."""
+        assert self._socket is not None
+        try:
+            message: str | bytes = await self._socket.get_message()
+        except library.ConnectionClosed as error:
+            raise self._disconnected() from (self._failure or error)
+        if self._discarding:  # of what still comes, the closing handshake takes its share
+            raise self._disconnected()
+        self._gate.consumed(_size_of(message))
+        return message
 
     async def send(self, message: bytes) -> None:
         try:
             await self._outlet.send_all(self.format.frame(message))
+        except STREAM_ENDED as error:
+            raise self._disconnected() from error
+
+    async def send_any(self, message: str | bytes) -> None:
+        """Send text as a text frame, bytes as a binary one. As `send`."""
+        opcode, payload = (TEXT, message.encode()) if isinstance(message, str) else (BINARY, message)
+        try:
+            await self._outlet.send_all(self._frame(opcode, payload))
         except STREAM_ENDED as error:
             raise self._disconnected() from error
 
@@ -131,7 +144,7 @@ class WebSocketConnection(Connection):
 
     async def ping(self) -> None:
         await trio.lowlevel.checkpoint()
-        self._outlet.push(self._control(PING, b""))
+        self._outlet.push(self._frame(PING, b""))
 
     @property
     def last_heard(self) -> float:
@@ -182,7 +195,7 @@ class WebSocketConnection(Connection):
         self._closing = True
         try:
             if not self._outlet.over:
-                self._outlet.finish(self._control(CLOSE, close_payload(*self._verdict())))
+                self._outlet.finish(self._frame(CLOSE, close_payload(*self._verdict())))
             with trio.move_on_after(self._options.close_timeout), suppress(*STREAM_ENDED):
                 await self._outlet.flush()
             await self._stream.linger(LINGER_SECONDS)
@@ -208,7 +221,7 @@ class WebSocketConnection(Connection):
         self._gate.open_floodgate()
         with suppress(*STREAM_ENDED):
             if not self._outlet.over:
-                self._outlet.finish(self._control(CLOSE, close_payload(code, reason)))
+                self._outlet.finish(self._frame(CLOSE, close_payload(code, reason)))
             await self._outlet.flush()
         with suppress(library.ConnectionClosed):
             while True:  # until the peer's Close, or its end
@@ -245,6 +258,11 @@ class _HandshakeOver:
 
 
 HANDSHAKE_OVER = _HandshakeOver()
+
+
+def _size_of(message: str | bytes) -> int:
+    """Return how many bytes a message was on the wire."""
+    return len(message.encode()) if isinstance(message, str) and not message.isascii() else len(message)
 
 
 def _telling(head: RequestHead) -> tuple[tuple[str, str], ...]:
