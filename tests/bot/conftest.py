@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+from party import Party
 
 from chatkit.testing import open_chat
-from party import Party
 
 
 @pytest.fixture(params=["memory", "ws"])

@@ -13,6 +13,7 @@ from party import Party, answered
 from chatkit import Bot, Context, ServerConfig
 from chatkit.bot import ConversationEnded, Plugin
 from chatkit.bot.lane import Lane
+from chatkit.protocol.messages import ReceiveMessage
 from chatkit.testing import Chat, open_chat
 
 
@@ -149,9 +150,8 @@ async def test_an_answer_right_before_leaving_counts(chat: Chat) -> None:
     ann = await chat.person("ann")
     await ann.says("!ask")
     await ann.hears("Well?")
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(ann.says, "bye")
-        nursery.start_soon(ann.leaves, "general")
+    await ann.says("bye")
+    await ann.leaves("general")
     await trio.sleep(1)
     assert answers == ["bye"]
 
@@ -215,23 +215,20 @@ async def test_a_conversation_goes_on_after_a_crash_and_after_a_stop(chat: Chat)
 async def test_more_conversations_than_may_be_unfinished_do_not_hold_back_the_answers(chat: Chat) -> None:
     await chat.run(shop(at_once=2))
     people = await chat.people(*(f"p{number}" for number in range(8)))
-    for person in people:
-        await person.says("!order")
-    for person in people:
-        for _ in people:
-            await person.hears(answered("How many?"))
-    for number, person in enumerate(people):
-        await person.says(f"{number}")
-        await person.hears(answered("Which colour?"))
+    orders = [await person.says("!order") for person in people]
+    for order in orders:
+        await people[0].hears(ReceiveMessage, text="How many?", reply_to=order.seq)
+    for person, order in zip(people, orders, strict=True):
+        await person.says("7")
+        await person.hears(ReceiveMessage, text="Which colour?", reply_to=order.seq)
         await person.says("blue")
-        await person.hears(answered(f"{number} blue ones? (yes/no)"))
+        await person.hears(ReceiveMessage, text="7 blue ones? (yes/no)", reply_to=order.seq)
         await person.says("yes")
-        await person.hears(answered(f"{number} blue ones for {person.name}"))
+        await person.hears(ReceiveMessage, text=f"7 blue ones for {person.name}")
 
 
-async def test_a_thousand_conversations_at_once() -> None:
-    bot = Bot("b", at_once=100)
-    crossed: list[str] = []
+def counting(rooms: list[str], crossed: list[str]) -> Bot:
+    bot = Bot("b", rooms=rooms, at_once=100)
 
     @bot.command
     async def count(ctx: Context, who: str) -> None:
@@ -241,22 +238,23 @@ async def test_a_thousand_conversations_at_once() -> None:
                 crossed.append(answer)
         await ctx.reply(f"{who} done")
 
+    return bot
+
+
+async def test_a_thousand_conversations_at_once() -> None:
+    crossed: list[str] = []
     many = 1000
-    clients = 20
+    clients = 5
     config = ServerConfig(rate_limits=False)
     async with open_chat(config=config) as chat:
-        await chat.run(bot)
-        people = [await chat.person(f"p{number}") for number in range(clients)]
+        people = [await chat.person(f"p{number}", keep=10) for number in range(clients)]
         rooms = [f"room{number}" for number in range(many // clients)]
         for room in rooms:
             await people[0].creates(room)
             for person in people[1:]:
                 await person.joins(room)
-        run = chat._runs[0]
-        await run.stop()
-        talkers = Bot("b", rooms=rooms, at_once=100)
-        talkers.tree = bot.tree
-        await chat.run(talkers)
+        bot = counting(rooms, crossed)
+        await chat.run(bot)
 
         async def talk(step: str) -> None:
             async with trio.open_nursery() as nursery:
@@ -267,19 +265,19 @@ async def test_a_thousand_conversations_at_once() -> None:
 
         async def until(messages: int) -> None:
             with trio.fail_after(60):
-                while sum(people[0].room(room).position.seq for room in rooms) < messages:
+                while sum(people[0].room(room).position.seq for room in rooms) < messages:  # noqa: ASYNC110
                     await trio.sleep(0.01)
 
         await talk("!count {who}")
         await until(2 * many)
-        assert len(talkers.running.lanes) == many
+        assert len(bot.running.lanes) == many
         await talk("{who} 0")
         await until(4 * many)
         await talk("{who} 1")
         await until(6 * many)
         await trio.testing.wait_all_tasks_blocked(0.05)
         assert not crossed
-        assert not talkers.running.lanes
+        assert not bot.running.lanes
         gc.collect()
         assert not [one for one in gc.get_objects() if isinstance(one, Lane | Context)]
 

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from chatkit.bot import Pattern
 from chatkit.errors import UsageError
 
-letters = st.sampled_from(["a", "b", "c", ".", "[ab]", "[^a]", r"\w", r"\d", r"\s", "(?:ab)", "[a-c]", r"\b", "^", "$", " "])
+letters = st.sampled_from(
+    ["a", "b", "c", ".", "[ab]", "[^a]", r"\w", r"\d", r"\s", "(?:ab)", "[a-c]", r"\b", "^", "$", " "]
+)
 
 
 def _repeated(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
@@ -66,8 +68,25 @@ def test_capitals_count_unless_told_otherwise() -> None:
 
 
 @pytest.mark.parametrize(
-    "pattern", [r"(a)\1", "(?=a)", "(?<!a)", "a++", "(", ")", "[a", "*a", r"\q", "a{3,2}", "(?P<1>a)", "[b-a]", "a" * 2000,
-                "((a{30}){30}){30}", "a{99999999999}", "(" * 3000]
+    "pattern",
+    [
+        r"(a)\1",
+        "(?=a)",
+        "(?<!a)",
+        "a++",
+        "(",
+        ")",
+        "[a",
+        "*a",
+        r"\q",
+        "a{3,2}",
+        "(?P<1>a)",
+        "[b-a]",
+        "a" * 2000,
+        "((a{30}){30}){30}",
+        "a{99999999999}",
+        "(" * 3000,
+    ],
 )
 def test_what_cannot_be_done_is_refused_when_it_is_made(pattern: str) -> None:
     with pytest.raises(UsageError, match="pattern"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +23,7 @@ def test_it_knows_what_is_done(seqs: list[int], start: int) -> None:
         assert progress.seq == next(seq for seq in range(70) if seq + 1 not in done)
         stretches = [range(first, last + 1) for first, last in progress.ahead]
         assert math.fsum(map(len, stretches)) == len([seq for seq in done if seq > progress.seq])
-        assert all(first.stop < second.start for first, second in zip(stretches, stretches[1:], strict=False))
+        assert all(first.stop < second.start for first, second in pairwise(stretches))
     assert Progress("e", progress.seq, progress.ahead) == progress == progress.copy()
 
 

@@ -56,10 +56,10 @@ class Acting:
 
     def room_named(self, name: str) -> Room:
         """Return a room the bot is in. Raises `UsageError` if it is in none of this name."""
-        try:
-            return self.client.rooms[name]
-        except KeyError:
-            raise UsageError(f"the bot is not in a room {name!r}") from None
+        room = self.client.room(name)
+        if room is None:
+            raise UsageError(f"the bot is not in a room {name!r}")
+        return room
 
     async def _say(
         self, said: str | bytes, room: Room, *, reply_to: int | None, key: str | None, after: int | None

@@ -62,7 +62,7 @@ class Intake:
 
     def take_ephemeral(self, incoming: Incoming) -> None:
         """Take what leaves no trace in the log, behind the entries that came before it."""
-        room = self._running.client.rooms.get(self.name)
+        room = self._running.client.room(self.name)
         behind = room.position.seq if room is not None else 0
         if self._at >= behind and not self._ephemeral:
             self._running.submit(incoming, self)
@@ -95,7 +95,9 @@ class Intake:
         self.progress = self.progress or self._kept.get(self.name)
         if self.progress is None:
             # Kept before anything is handled: a bot killed right away goes on from here, not from a later place.
-            self.progress = Progress(room.position.epoch, room.position.seq)
+            # From the login on, not from this join: people talk to a bot as soon as they see it.
+            begin = room.entries().position
+            self.progress = Progress(begin.epoch, begin.seq)
             await self._running.save(self.name, self.progress)
         self._at = self.progress.seq
 

@@ -16,8 +16,11 @@ from chatkit.errors import ConversationEnded, UsageError
 
 
 class Lane:
-    """The queue of one person in one room. ``changed`` is called with 1 when it begins to wait for an answer, with -1
-    when it ends to."""
+    """The queue of one person in one room.
+
+    ``changed`` is told by how much less there is to do: 1 when an answer is taken out, or begins to be waited for, -1
+    when it is waited for no longer.
+    """
 
     __slots__ = ("_arrived", "_changed", "_ended", "asking", "queue")
 
@@ -50,11 +53,12 @@ class Lane:
         self.asking, self._ended = True, None
         self._changed(1)
         try:
+            await trio.lowlevel.checkpoint()  # not where an answer could get lost
             while True:
                 for index, incoming in enumerate(self.queue):
                     if incoming.message is not None and incoming.seq > after:
                         del self.queue[index]
-                        await trio.lowlevel.checkpoint_if_cancelled()
+                        self._changed(1)
                         return incoming
                 if self._ended is not None:
                     raise ConversationEnded(self._ended)

@@ -148,8 +148,8 @@ class Running:
             incoming = lane.queue.popleft()
             if not await self._handle(incoming, lane):
                 return
+            intake.count(-1)
             for done in (incoming, *incoming.answers):
-                intake.count(-1)
                 self._finish(done, intake)
         del self.lanes[key]
         self._lane_changed(intake, 0)
@@ -176,9 +176,9 @@ class Running:
             self._unsaved[intake.name] = intake.progress
             self._dirty.set()
 
-    def _lane_changed(self, intake: Intake, asking: int) -> None:
+    def _lane_changed(self, intake: Intake, less: int) -> None:
         # One who waits for an answer must not keep the answer from being read.
-        intake.count(-asking)
+        intake.count(-less)
         self._lanes_changed.set()
 
     def end_conversations(self, room: str) -> None:
