@@ -6,9 +6,11 @@ A backend is opened by URL (:func:`chatkit.backend.open_backend`). It must hold 
 1. When `commit` returns, what it says is kept is kept: on disk for a durable backend, whatever happens to the process.
 2. Within a room, seq is dense: 1, 2, 3 … in the order of commits and, inside a commit, of its changes. None is used
    again after a `Trim`.
-3. A refused change or a duplicate harms no other change of the same commit.
+3. A refused change or a duplicate harms no other change of the same commit. Changes in a `Together` are kept all or
+   none.
 4. Everything committed, by anybody, passes through every feed exactly once, in commit order; batches are never split
-   or reordered. Only rows deleted or trimmed meanwhile are left out for a feed that is behind.
+   or reordered. Only rows deleted or trimmed meanwhile are left out for a feed that is behind, and bodies redacted
+   meanwhile are empty.
 5. A cancelled `commit` is either kept whole or not at all, and the next one works.
 """
 
@@ -54,7 +56,7 @@ class Log(ABC):
 
 
 class Directory(ABC):
-    """Rooms and members (accounts, roles and cursors join them later)."""
+    """Rooms, members, and records: accounts, tokens, bans, invitations."""
 
     @abstractmethod
     async def snapshot(self) -> Snapshot:
