@@ -18,6 +18,8 @@ AT_ONCE = 64
 LINKS_PER_ADDRESS = 20_000
 """Then the next 127.0.0.x is used as a source: an address has some 28,000 ports."""
 STALLED_SECONDS = 30.0
+ALIVE_SECONDS = 10.0
+"""While others still come in, those who are there say so this often: nobody answers the server's pings."""
 LIVENESS_SECONDS = 0.0001
 """What a server may take to read a pong: more than it does."""
 HEAD_END = b"\r\n\r\n"
@@ -58,8 +60,11 @@ class Crowd:
         waiting = list(members)[::-1]
         opening: set[Link] = set()
         done, total, began = 0, len(waiting), time.perf_counter()
-        heard = began
+        heard = alive = began
         while done < total:
+            if time.perf_counter() - alive > ALIVE_SECONDS:
+                self._say_alive()
+                alive = time.perf_counter()
             while waiting and len(opening) < AT_ONCE:
                 opening.add(self._connect(waiting.pop(), speak))
             for fd, _ in self.epoll.poll(1, len(self.links) + 1):
@@ -150,9 +155,13 @@ class Crowd:
 
     def show_life(self) -> None:
         """Let the server hear from everybody, so that it pings nobody for a while; give it time to."""
-        for link in self.links.values():
-            link.sock.send(LIVENESS)
+        self._say_alive()
         time.sleep(len(self.links) * LIVENESS_SECONDS)
+
+    def _say_alive(self) -> None:
+        for link in self.links.values():
+            if link.ready:
+                link.sock.send(LIVENESS)
 
     def close(self) -> None:
         """Hang up."""
