@@ -50,15 +50,16 @@ class Draft:
     """One commit being worked out from ``changes``, to follow the feed's ``position``.
 
     With ``trusting``, appends are taken to be storable and their ops to be new to the books: cheaper, and right
-    whenever the store then takes the rows. A store that refuses one makes a new draft that does not trust.
+    whenever the store then takes the rows. A store that refuses one makes a new draft that does not trust. Where there
+    is a `Together` nothing is taken on trust: if it is refused, its rows do not reach the store, and nobody would know.
 
     ``outcomes`` has one for each change; ``batch`` what there is to keep, or None; ``places`` the rooms touched, as
     they are afterwards (None: deleted).
     """
 
     def __init__(self, changes: Sequence[Change], books: Books, position: int, *, trusting: bool = False) -> None:
-        self._trusting = trusting
-        self._seen = Overlay(books, trusting=trusting)
+        self._trusting = trusting and Together not in map(type, changes)
+        self._seen = Overlay(books, trusting=self._trusting)
         self._items: list[Row | Fact] = []
         decided = [self._append(change) if type(change) is Append else self._decide(change) for change in changes]
         end = position + len(self._items)
