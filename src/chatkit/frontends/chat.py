@@ -19,12 +19,14 @@ from chatkit.frontends.launch import run_command
 from chatkit.frontends.options import (
     DEFAULT_ROOM,
     DEFAULT_URL,
+    Ca,
     History,
     Json,
     Parameter,
     Room,
     Url,
     User,
+    trusting,
     user_or_login,
 )
 from chatkit.frontends.screens import JsonScreen, PipeScreen, Screen
@@ -49,6 +51,7 @@ def chat(
             help="Come back by itself when the connection is lost; without either, only in a terminal.",
         ),
     ] = None,
+    ca: Ca = None,
     json: Json = False,
 ) -> int:
     """Talk, line by line.
@@ -57,7 +60,13 @@ def chat(
     line is sent, or run if it begins with a slash; at its end chat waits until everything is acknowledged.
     """
     terminal = not json and sys.stdin.isatty() and sys.stdout.isatty()
-    open_link = partial(connect, url, user=user_or_login(user), reconnect=terminal if reconnect is None else reconnect)
+    open_link = partial(
+        connect,
+        url,
+        user=user_or_login(user),
+        ssl_context=trusting(ca),
+        reconnect=terminal if reconnect is None else reconnect,
+    )
     talk = partial(_talk, open_link, room, history)
     if terminal:
         from chatkit.frontends.terminal import run_beside_prompt

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import getpass
+import ssl
+from pathlib import Path
 from typing import Annotated, TypeAlias
 
 from chatkit.client.client import DEFAULT_URL
-from chatkit.errors import MissingExtra
+from chatkit.errors import MissingExtra, UsageError
 from chatkit.frontends.commands import DEFAULT_ROOM
 
 try:
@@ -31,7 +33,40 @@ Json: TypeAlias = Annotated[
     bool, Parameter(name="--json", negative="", help="Print one JSON object per line instead of text for people.")
 ]
 
-__all__ = ["DEFAULT_ROOM", "DEFAULT_URL", "History", "Json", "Parameter", "Room", "Url", "User", "user_or_login"]
+Ca: TypeAlias = Annotated[
+    Path | None,
+    Parameter(
+        name="--ca",
+        show_default=False,
+        help="A PEM file with the authority that signed the server's certificate; without it, the system's.",
+    ),
+]
+
+__all__ = [
+    "DEFAULT_ROOM",
+    "DEFAULT_URL",
+    "Ca",
+    "History",
+    "Json",
+    "Parameter",
+    "Room",
+    "Url",
+    "User",
+    "trusting",
+    "user_or_login",
+]
+
+
+def trusting(ca: Path | None) -> ssl.SSLContext | None:
+    """Return the TLS context that trusts an authority alone; None for the system's. Raises `UsageError`."""
+    if ca is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except ssl.SSLError as error:
+        raise UsageError(f"--ca {str(ca)!r} holds no certificate in PEM format") from error
+    except OSError as error:
+        raise UsageError(f"--ca {str(ca)!r} cannot be read: {error.strerror}") from error
 
 
 def user_or_login(user: str | None) -> str:

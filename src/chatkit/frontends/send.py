@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Annotated
 
 import trio
 
-from chatkit.client import connect
+from chatkit.client import Client, connect
 from chatkit.errors import UsageError
 from chatkit.frontends.commands import Conversation
 from chatkit.frontends.exits import Exit
 from chatkit.frontends.launch import run_command
-from chatkit.frontends.options import DEFAULT_ROOM, DEFAULT_URL, Json, Parameter, Room, User, user_or_login
+from chatkit.frontends.options import (
+    DEFAULT_ROOM,
+    DEFAULT_URL,
+    Ca,
+    Json,
+    Parameter,
+    Room,
+    User,
+    trusting,
+    user_or_login,
+)
 from chatkit.frontends.output import read_all
 from chatkit.frontends.screens import JsonScreen
 from chatkit.protocol import messages as m
@@ -33,6 +45,7 @@ def send(
     ],
     user: User = None,
     room: Room = DEFAULT_ROOM,
+    ca: Ca = None,
     json: Json = False,
 ) -> int:
     """Say one thing, and return once it is kept. With --json the message is printed as everybody gets it."""
@@ -41,12 +54,13 @@ def send(
         url, text = (DEFAULT_URL,), words
     if not text:
         raise UsageError("send needs a text: chatkit send hello. See chatkit send --help.")
-    return trio.run(_send, url[0], user_or_login(user), room, " ".join(text), json)
+    open_link = partial(connect, url[0], user=user_or_login(user), ssl_context=trusting(ca), reconnect=False)
+    return trio.run(_send, open_link, room, " ".join(text), json)
 
 
-async def _send(url: str, user: str, room: str, text: str, json: bool) -> int:
+async def _send(open_link: Callable[[], AbstractAsyncContextManager[Client]], room: str, text: str, json: bool) -> int:
     said = (await read_all()).removesuffix("\n") if text == STDIN else text
-    async with connect(url, user=user, reconnect=False) as client:
+    async with open_link() as client:
         conversation = Conversation(client, history=0)
         await conversation.enter(room)
         kept = await conversation.say(said)

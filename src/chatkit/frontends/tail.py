@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Annotated
 
 import trio
 
-from chatkit.client import connect
+from chatkit.client import Client, connect
 from chatkit.frontends.commands import Conversation
 from chatkit.frontends.exits import Exit
 from chatkit.frontends.launch import run_command
 from chatkit.frontends.options import (
     DEFAULT_ROOM,
     DEFAULT_URL,
+    Ca,
     History,
     Json,
     Parameter,
     Room,
     Url,
     User,
+    trusting,
     user_or_login,
 )
 from chatkit.frontends.screens import JsonScreen, PipeScreen
@@ -37,14 +41,22 @@ def tail(
     room: Room = DEFAULT_ROOM,
     history: History = 10,
     count: Annotated[int | None, Parameter(name=["--count", "-c"], help="End after that many messages.")] = None,
+    ca: Ca = None,
     json: Json = False,
 ) -> int:
     """Follow a room: its history, then what is said. Ends by Ctrl-C, or after --count messages."""
-    return trio.run(_tail, url, user_or_login(user), room, history, count, json)
+    open_link = partial(connect, url, user=user_or_login(user), ssl_context=trusting(ca), reconnect=False)
+    return trio.run(_tail, open_link, room, history, count, json)
 
 
-async def _tail(url: str, user: str, room_name: str, history: int, count: int | None, json: bool) -> int:
-    async with connect(url, user=user, reconnect=False) as client:
+async def _tail(
+    open_link: Callable[[], AbstractAsyncContextManager[Client]],
+    room_name: str,
+    history: int,
+    count: int | None,
+    json: bool,
+) -> int:
+    async with open_link() as client:
         room = await client.join(room_name, history=history)
         screen = JsonScreen() if json else PipeScreen(Conversation(client, current=room.name))
         entries = room.entries()

@@ -14,7 +14,9 @@ class Rate:
     """What is allowed: ``burst`` at once, and ``per_second`` from then on."""
 
     burst: float
+    """How much at once."""
     per_second: float
+    """How much more each second."""
 
 
 @define(eq=False)

@@ -102,9 +102,9 @@ class ServerConfig:
 
     # What a room keeps
     keep_events: int | None = None
-    """As many of its newest events a room keeps at least; None: all."""
+    """As many of its newest events a room keeps at least; unset, all of them."""
     keep_for: float | None = None
-    """What is older goes; None: nothing does. With both limits, what either lets go of goes."""
+    """What is older goes; unset, nothing does. With both limits, what either lets go of goes."""
     trim_interval: float = 10.0
     """How often rooms are looked at for what may go."""
     trim_rows: int = 500

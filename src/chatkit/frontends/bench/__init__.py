@@ -13,7 +13,7 @@ from chatkit.frontends.bench.load import Plan, measure
 from chatkit.frontends.bench.page import as_json, as_text
 from chatkit.frontends.exits import Exit
 from chatkit.frontends.launch import run_command
-from chatkit.frontends.options import DEFAULT_URL, Json, Parameter, Url
+from chatkit.frontends.options import DEFAULT_URL, Ca, Json, Parameter, Url, trusting
 from chatkit.frontends.output import write
 
 
@@ -30,6 +30,7 @@ def bench(
     rate: Annotated[float, Parameter(help="Messages a second, of all members together.")] = 20.0,
     duration: Annotated[float, Parameter(help="Seconds of talking.")] = 10.0,
     size: Annotated[int, Parameter(help="Bytes of text in a message.")] = 100,
+    ca: Ca = None,
     json: Json = False,
 ) -> int:
     """Measure a server: latency, deliveries a second, and whether anything was lost.
@@ -40,7 +41,15 @@ def bench(
     Ends with 0 if everything said reached everybody once and in order, with 1 if not or if the server refused some
     of it.
     """
-    plan = Plan(url=url, members=members, rooms=rooms, rate=rate, duration=duration, size=size)
+    plan = Plan(
+        url=url,
+        members=members,
+        rooms=rooms,
+        rate=rate,
+        duration=duration,
+        size=size,
+        ssl_context=trusting(ca),
+    )
     return trio.run(_bench, plan, json)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import secrets
+import ssl
 import time
 from array import array
 from collections import Counter
@@ -24,7 +25,7 @@ from chatkit.frontends.bench.findings import Findings
 from chatkit.private import private_nursery
 from chatkit.protocol import messages as m
 from chatkit.protocol.codec import Codec
-from chatkit.transport import open_connection
+from chatkit.transport import TransportOptions, open_connection
 
 if TYPE_CHECKING:
     from chatkit.transport.interface import Connection
@@ -53,6 +54,8 @@ class Plan:
     """Seconds."""
     size: int
     """Bytes of a message's text."""
+    ssl_context: ssl.SSLContext | None = None
+    """For ``wss://`` and ``tls://``; None: the system's authorities verify the server."""
 
     def __attrs_post_init__(self) -> None:
         for wrong, sentence in (
@@ -197,7 +200,7 @@ async def _gather(plan: Plan, nursery: trio.Nursery, progress: Progress) -> list
 
 
 async def _come(plan: Plan, nursery: trio.Nursery, run: str, number: int) -> Member:
-    connection = await open_connection(nursery, plan.url)
+    connection = await open_connection(nursery, plan.url, TransportOptions(ssl_context=plan.ssl_context))
     owns = number < plan.rooms
     room = f"bench-{run}-{number % plan.rooms}"
     member = Member(connection, Codec(connection.format.encoding), room, owns)
