@@ -13,7 +13,7 @@ from chatkit.backend import open_backend
 from chatkit.backend.interface import Backend
 from chatkit.backend.memory import MemoryBackend, drop_memory
 from chatkit.backend.memory_store import MemoryStore
-from chatkit.backend.records import Append, Appended, Change, Outcome
+from chatkit.backend.records import Append, Appended, Change, Outcome, Put, Redact, Refused, Together, Trim
 from chatkit.errors import StorageUnavailable
 from chatkit.testing.backend import check_backend
 
@@ -92,6 +92,38 @@ class OffByOne(Faulty):
         ]
 
 
+class Piecemeal(Faulty):
+    """Makes changes one by one that should be made together."""
+
+    async def commit(self, changes: Sequence[Change]) -> list[Outcome]:
+        parts = [len(change.changes) if isinstance(change, Together) else 1 for change in changes]
+        flat = [part for change in changes for part in (change.changes if isinstance(change, Together) else (change,))]
+        outcomes = iter(await super().commit(flat))
+        grouped = [[next(outcomes) for _ in range(count)] for count in parts]
+        return [next((one for one in group if isinstance(one, Refused)), group[-1]) for group in grouped if group]
+
+
+class Careless(Faulty):
+    """Does not look at what was there."""
+
+    async def commit(self, changes: Sequence[Change]) -> list[Outcome]:
+        return await super().commit([self._careless(change) for change in changes])
+
+    def _careless(self, change: Change) -> Change:
+        if isinstance(change, Put):
+            return evolve(change, was=self._store.record(change.record.KIND, change.record.id))
+        return change
+
+
+class Indelible(Faulty):
+    """Keeps what is redacted."""
+
+    async def commit(self, changes: Sequence[Change]) -> list[Outcome]:
+        return await super().commit(
+            [Trim(room_id=change.room_id, first=0) if isinstance(change, Redact) else change for change in changes]
+        )
+
+
 class Forgetful(Faulty):
     """Says it is durable and is not."""
 
@@ -107,6 +139,9 @@ class Forgetful(Faulty):
         (Unordered, "law 2"),
         (Torn, "law [45]"),
         (OffByOne, "law 1"),
+        (Piecemeal, "law 3, together"),
+        (Careless, "records are compared"),
+        (Indelible, "law 4, redacting"),
         (Forgetful, "law 1"),
     ],
 )

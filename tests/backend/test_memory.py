@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import pytest
 import trio
+from attrs import evolve
 from stores import ROOM, bodies, opened, post
 
 from chatkit.backend import open_backend
 from chatkit.backend.bus import MAX_SIGNALS, LocalBus
-from chatkit.backend.memory import drop_memory
-from chatkit.backend.records import Append, Batch, Change, CreateRoom, Member, PutMember, RoomRecord, Row
+from chatkit.backend.memory import MemoryBackend, drop_memory
+from chatkit.backend.records import (
+    Account,
+    Append,
+    Batch,
+    Change,
+    CreateRoom,
+    Member,
+    Put,
+    PutMember,
+    Redact,
+    Remove,
+    RoomRecord,
+    Row,
+    Together,
+    UpdateRoom,
+)
 from chatkit.backend.storable import why_not
 from chatkit.errors import UsageError
 
@@ -95,7 +112,20 @@ async def test_a_bus_drops_the_oldest_and_ends() -> None:
         assert [signal async for signal in signals] == []
 
 
+async def test_what_is_redacted_is_in_no_journal() -> None:
+    async with opened("memory://", ROOM, post("secret 1"), post("open")) as backend:
+        await backend.commit([post("secret 2"), Redact(room_id="r", seq=3), post("secret 3"), post("secret 4")])
+        await backend.commit([Redact(room_id="r", seq=seq) for seq in (1, 4, 5, 1)])
+        async with backend.log.tail(0) as feed:
+            items = [item for _ in range(3) for item in (await anext(feed)).items]
+        assert [item.body for item in items if isinstance(item, Row)] == [None, "open", None, None, None]
+        assert await bodies(backend) == [None, "open", None, None, None]
+        assert isinstance(backend, MemoryBackend)
+        assert "secret" not in repr(backend.store._journal)
+
+
 room = RoomRecord(room_id="r", epoch="e", name="R", key="r")
+account = Account(id="a", name="Ann", key="ann")
 
 
 @pytest.mark.parametrize(
@@ -111,6 +141,28 @@ room = RoomRecord(room_id="r", epoch="e", name="R", key="r")
         (CreateRoom(room=room, owner=Member(room_id="s", principal="a")), "owner: a member of another room"),
         (CreateRoom(room=RoomRecord(room_id="r", epoch="e", name="\ud800", key="r")), "name: holds half"),
         ("nonsense", "str is no change"),
+        (CreateRoom(room=evolve(room, slow=float("nan"))), "slow: the number is too large"),
+        (CreateRoom(room=evolve(room, slow=-math.inf)), "slow: the number is too large"),
+        (CreateRoom(room=evolve(room, slow=2**53)), "slow: the number is too large"),
+        (CreateRoom(room=evolve(room, slow="1")), "slow: expected int or float"),
+        (UpdateRoom(room=evolve(room, epoch="f"), was=room), "epoch: cannot be changed"),
+        (UpdateRoom(room=evolve(room, permanent=True), was=room), "permanent: cannot be changed"),
+        (UpdateRoom(room=room, was="room"), "UpdateRoom is no change"),  # type: ignore[arg-type]
+        (Put(record="ann"), "str is no record"),  # type: ignore[arg-type]
+        (Put(record=account, was=room), "RoomRecord is no record"),  # type: ignore[arg-type]
+        (Put(record=evolve(account, disabled=1)), "disabled: expected bool"),
+        (Put(record=account, was=evolve(account, created_at=2**63)), "created_at: the number is too large"),
+        (Remove(record=evolve(account, password="\ud800")), "password: holds half"),
+        (
+            PutMember(member=Member(room_id="r", principal="a"), was=Member(room_id="r", principal="\ud800")),
+            "principal:",
+        ),
+        (Redact(room_id="r", seq=-(2**63) - 1), "seq: the number is too large"),
+        (Together((post(), Together(()))), "a Together in a Together"),  # type: ignore[arg-type]
+        (Together([post()]), "Together is no change"),  # type: ignore[arg-type]
+        (Put(record=account, was=evolve(account, key="other")), None),
+        (UpdateRoom(room=evolve(room, slow=2**53 - 1, closed=True, head=7), was=room), None),
+        (Together((post(), Remove(record=account))), None),
         (post("\U0001f600", op=""), None),
         (CreateRoom(room=room, owner=Member(room_id="r", principal="a")), None),
     ],

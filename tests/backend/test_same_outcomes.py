@@ -300,7 +300,7 @@ BEGINNING: list[Change | Knowing | list[Change | Knowing]] = [
 ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(st.lists(changes, max_size=8), max_size=8))
 async def test_memory_sqlite_and_model_agree(proposed: list[list[Change | Knowing | list[Change | Knowing]]]) -> None:
     model = Model()

@@ -17,7 +17,7 @@ from attrs import evolve
 from stores import ROOM, bodies, opened, post
 
 from chatkit.backend.interface import Backend
-from chatkit.backend.records import Appended, Batch, DeleteRoom, Fact, Member, PutMember, Refused, Row
+from chatkit.backend.records import Account, Appended, Batch, DeleteRoom, Fact, Member, Put, PutMember, Refused, Row
 from chatkit.backend.sqlite import SqliteBackend
 from chatkit.errors import StorageUnavailable
 
@@ -110,6 +110,27 @@ async def test_damage_found_while_reading(path: Path) -> None:
         with pytest.raises(StorageUnavailable, match=r"the store cannot be read: it is damaged") as caught:
             await bodies(backend)
         assert isinstance(caught.value.__cause__, sqlite3.DatabaseError)
+
+
+async def test_a_damaged_record(path: Path) -> None:
+    account = Account(id="a", name="Ann", key="ann")
+    async with opened(path, ROOM, Put(record=account)) as backend:
+        for statement in (
+            "UPDATE records SET body = '{}'",
+            "UPDATE records SET kind = 'x'",
+            "UPDATE facts SET fact = 1",
+        ):
+            with closing(sqlite3.connect(path, isolation_level=None)) as other:
+                other.execute(statement)
+            if "records" in statement:
+                with pytest.raises(StorageUnavailable, match="the store is damaged: a record that cannot be read"):
+                    await backend.directory.snapshot()
+            else:
+                with pytest.raises(StorageUnavailable, match="the store is damaged: a directory change"):
+                    async with backend.log.tail(0):
+                        pass
+            await backend.commit([post("goes on")])
+        assert await bodies(backend) == ["goes on"] * 3
 
 
 async def test_another_process_writes_beside_us(path: Path) -> None:
