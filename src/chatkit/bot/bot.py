@@ -133,7 +133,7 @@ class Bot(Scope):
         """Have a plugin, or a module's marked functions, loaded when the bot starts. Raises `UsageError` if one of its
         name is there, or a command of its is."""
         made = plugin_of(plugin)
-        if made.name in (self.name, self._helpers.name) or made.name in self.plugins:
+        if made.name in self.plugins:
             raise UsageError(f"there is a plugin {made.name!r} already")
         taken = {name for scope in (self, *self.plugins.values()) for name in scope.tree.names}
         if both := taken.intersection(made.tree.names):
@@ -218,8 +218,7 @@ class Bot(Scope):
         """
         if name not in self.plugins:
             raise UsageError(f"no plugin {name!r} is loaded")
-        del self.plugins[name]
-        await self.running.unload(name)
+        await self.running.unload(self.plugins.pop(name))
 
     def stop(self) -> None:
         """Begin the graceful end: take no more, let handlers end, note what is done, leave. `serve` returns then."""

@@ -108,7 +108,7 @@ class Context(Acting):
     def __init__(
         self, running: Running, incoming: Incoming, handler: Handler, lane: Lane, match: Match | None = None
     ) -> None:
-        place = incoming.position or (incoming.timestamp, trio.current_time())
+        place = incoming.position or running.client.new_op()  # what is ephemeral does not come again
         super().__init__(running, Ops(running.bot.name, incoming.room, place, handler.name))
         self.match = match
         """Where the filter's pattern matched, if it has one."""

@@ -6,7 +6,6 @@ one another: a bot does not hear other bots unless it asks to.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from hashlib import blake2b
 
 BOT = "bot-"
@@ -27,11 +26,6 @@ class Ops:
             key = f"#{self._said}"
         digest = blake2b(f"{self._occasion}\0{key}".encode(), digest_size=20)
         return f"{BOT}{digest.hexdigest()}"
-
-
-def of_chance(new_op: Callable[[], str]) -> str:
-    """Return an op for what has no occasion."""
-    return f"{BOT}{new_op()}"
 
 
 def is_bots(op: str | None) -> bool:

@@ -26,7 +26,7 @@ from chatkit.bot.routing import Call, calls_for
 from chatkit.bot.scope import Scope
 from chatkit.bot.speaking import Speaker
 from chatkit.client import Client, Connected
-from chatkit.errors import StorageUnavailable, UsageError
+from chatkit.errors import StorageUnavailable
 from chatkit.protocol.messages import CaughtUp, RoomCreated, UserLeft
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Running:
         self.told = Told()
         self.lanes: dict[tuple[str, str], Lane] = {}
         """Who is being dealt with, by room and person."""
-        self.loaded: dict[str, Loaded] = {}
+        self.loaded: dict[Scope, Loaded] = {}
         self._memory = memory
         self._memory_lock = trio.Lock()
         self._intakes: list[Intake] = []
@@ -104,14 +104,11 @@ class Running:
             command.signature.check(self.bot.converters, command.full_name)
         loaded = Loaded(scope, self)
         await self._scopes.start(loaded.run)
-        self.loaded[scope.name] = loaded
+        self.loaded[scope] = loaded
 
-    async def unload(self, name: str) -> None:
-        """End a scope's life, and wait until nothing of it runs. Raises `UsageError` if it is not loaded."""
-        loaded = self.loaded.pop(name, None)
-        if loaded is None:
-            raise UsageError(f"no plugin {name!r} is loaded; loaded are {', '.join(self.loaded)}")
-        await loaded.unload()
+    async def unload(self, scope: Scope) -> None:
+        """End a scope's life, and wait until nothing of it runs."""
+        await self.loaded.pop(scope).unload()
 
     # ── what happens ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -140,8 +137,7 @@ class Running:
         return self.bot.is_stale(incoming.message.time)
 
     def _calls(self, incoming: Incoming) -> list[Call]:
-        scopes = [loaded.scope for loaded in self.loaded.values()]
-        return calls_for(incoming, scopes, self.bot.prefix, self.bot.group_help)
+        return calls_for(incoming, self.loaded, self.bot.prefix, self.bot.group_help)
 
     async def _work_off(self, key: tuple[str, str], lane: Lane, intake: Intake) -> None:
         while lane.queue:
@@ -158,7 +154,7 @@ class Running:
         """Run every handler for an event; return False if the link is gone for good."""
         ended = True
         for call in self._calls(incoming):
-            loaded = self.loaded.get(call.scope.name)
+            loaded = self.loaded.get(call.scope)
             if loaded is None:
                 continue
             context = Context(self, incoming, call.handler, lane, call.match)
