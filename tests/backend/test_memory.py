@@ -144,13 +144,13 @@ account = Account(id="a", name="Ann", key="ann")
         (CreateRoom(room=evolve(room, slow=float("nan"))), "slow: the number is too large"),
         (CreateRoom(room=evolve(room, slow=-math.inf)), "slow: the number is too large"),
         (CreateRoom(room=evolve(room, slow=2**53)), "slow: the number is too large"),
-        (CreateRoom(room=evolve(room, slow="1")), "slow: expected int or float"),
+        (CreateRoom(room=evolve(room, slow="1")), "slow: expected int or float"),  # type: ignore[arg-type]
         (UpdateRoom(room=evolve(room, epoch="f"), was=room), "epoch: cannot be changed"),
         (UpdateRoom(room=evolve(room, permanent=True), was=room), "permanent: cannot be changed"),
         (UpdateRoom(room=room, was="room"), "UpdateRoom is no change"),  # type: ignore[arg-type]
         (Put(record="ann"), "str is no record"),  # type: ignore[arg-type]
         (Put(record=account, was=room), "RoomRecord is no record"),  # type: ignore[arg-type]
-        (Put(record=evolve(account, disabled=1)), "disabled: expected bool"),
+        (Put(record=evolve(account, disabled=1)), "disabled: expected bool"),  # type: ignore[arg-type]
         (Put(record=account, was=evolve(account, created_at=2**63)), "created_at: the number is too large"),
         (Remove(record=evolve(account, password="\ud800")), "password: holds half"),
         (
