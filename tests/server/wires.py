@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import re
 import socket
+import ssl
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any
 
 import msgpack
 import trio
 import trio_websocket
-from attrs import define, field
+import trustme
+from attrs import define, evolve, field
 
 from chatkit.backend.interface import Backend
 from chatkit.errors import Disconnected
@@ -23,13 +26,14 @@ from chatkit.server import Extension, Server, ServerConfig, open_server
 from chatkit.transport import open_connection
 from chatkit.transport.interface import Connection, TransportOptions
 
-KINDS = ("tcp", "ws", "msgpack", "memory")
-LISTEN = ("ws://127.0.0.1:0", "tcp://127.0.0.1:0", "memory://")
+KINDS = ("tcp", "ws", "msgpack", "memory", "tls", "wss")
+LISTEN = ("ws://127.0.0.1:0", "tcp://127.0.0.1:0", "memory://", "tls://127.0.0.1:0", "wss://127.0.0.1:0")
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
 PATIENCE = 10.0
 """Seconds after which a server that should have answered has not."""
 
 Envelope = dict[str, Any]
+LocalStream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 
 @define(eq=False)
@@ -138,7 +142,7 @@ class Wire(ABC):
 
 @define(eq=False)
 class TcpWire(Wire):
-    stream: trio.SocketStream = field(kw_only=True)
+    stream: LocalStream = field(kw_only=True)
     buffer: bytearray = field(factory=bytearray)
     closing: Envelope | None = None
 
@@ -172,13 +176,13 @@ class TcpWire(Wire):
         await self.stream.aclose()
 
     def cut(self) -> None:
-        self.stream.socket.close()
+        cut(self.stream)
 
 
 @define(eq=False)
 class WebSocketWire(Wire):
     socket: trio_websocket.WebSocketConnection = field(kw_only=True)
-    stream: trio.SocketStream = field(kw_only=True)
+    stream: LocalStream = field(kw_only=True)
 
     async def send_raw(self, message: bytes) -> None:
         await self.socket.send_message(message.decode())
@@ -199,7 +203,7 @@ class WebSocketWire(Wire):
         await self.socket.aclose()
 
     def cut(self) -> None:
-        self.stream.socket.close()
+        cut(self.stream)
 
 
 @define(eq=False)
@@ -250,7 +254,7 @@ class Site:
     wires: list[Wire] = field(factory=list)
 
     def url(self, scheme: str) -> str:
-        return next(url for url in self.server.addresses if url.startswith(scheme))
+        return next(url for url in self.server.addresses if url.startswith(f"{scheme}:"))
 
     async def wire(self, kind: str = "tcp", *, hello: bool = True) -> Wire:
         """Connect; by default the server's hello has been read."""
@@ -261,23 +265,29 @@ class Site:
         return wire
 
     async def _connect(self, kind: str) -> Wire:
-        if kind == "tcp":
-            return TcpWire(stream=await dial(self.url("tcp")))
+        if kind in ("tcp", "tls"):
+            return TcpWire(stream=await dial(self.url(kind)))
         if kind == "memory":
             return MemoryWire(
                 connection=await open_connection(
                     self.nursery, self.url("memory"), TransportOptions(max_message_bytes=4_194_304), "json"
                 )
             )
-        subprotocol = f"chatkit.v1.{'json' if kind == 'ws' else kind}"
-        return await self.web_socket([subprotocol], WebSocketWire if kind == "ws" else MsgpackWire)
+        if kind == "msgpack":
+            return await self.web_socket(["chatkit.v1.msgpack"], MsgpackWire)
+        return await self.web_socket(["chatkit.v1.json"], scheme=kind)
 
     async def web_socket(
-        self, subprotocols: Sequence[str] = (), wire: type[WebSocketWire] | None = None, path: str = "/ws"
+        self,
+        subprotocols: Sequence[str] = (),
+        wire: type[WebSocketWire] | None = None,
+        path: str = "/ws",
+        *,
+        scheme: str = "ws",
     ) -> WebSocketWire:
         """Connect a WebSocket; what it speaks is what was asked for."""
-        address = self.url("ws").removeprefix("ws://")
-        stream = await dial(address)
+        url = self.url(scheme)
+        address, stream = url.partition("://")[2], await dial(url)
         try:
             socket = await trio_websocket.wrap_client_stream(
                 self.nursery,
@@ -289,7 +299,7 @@ class Site:
                 message_queue_size=1000,
             )
         except BaseException:
-            stream.socket.close()
+            cut(stream)
             raise
         assert socket.subprotocol in (None, *subprotocols)
         return (wire or WebSocketWire)(socket=socket, stream=stream)
@@ -312,7 +322,7 @@ async def site(
     listen: Iterable[str] = LISTEN,
 ) -> AsyncIterator[Site]:
     """Run a server for raw links, which are cut at the end."""
-    config = config or ServerConfig(rate_limits=False)
+    config = evolve(config or ServerConfig(rate_limits=False), ssl_context=certificates()[0])
     async with (
         open_server(store, listen=listen, extensions=extensions, config=config) as server,
         private_nursery(lambda nursery: nursery.cancel_scope.cancel()) as nursery,
@@ -325,11 +335,31 @@ async def site(
                 wire.cut()
 
 
-async def dial(address: str) -> trio.SocketStream:
-    """Connect to a port of this machine; the kernel holds no more than 64 KiB that have not been read."""
-    stream = await trio.open_tcp_stream("127.0.0.1", int(address.rpartition(":")[2]))
+async def dial(url: str) -> LocalStream:
+    """Connect to an address of this machine, with TLS if it says so; the kernel holds no more than 64 KiB that have
+    not been read."""
+    stream = await trio.open_tcp_stream("127.0.0.1", int(url.rpartition(":")[2]))
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
-    return stream
+    if not url.startswith(("tls:", "wss:")):
+        return stream
+    return trio.SSLStream(stream, certificates()[1], server_hostname="127.0.0.1", https_compatible=True)
+
+
+def cut(stream: LocalStream) -> None:
+    """Close a stream's socket, and say nothing before."""
+    plain = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+    plain.socket.close()
+
+
+@cache
+def certificates() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Return a server's and a client's TLS context that fit each other."""
+    authority = trustme.CA()
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    return server, client
 
 
 def request(action: str, ref: Any = None, **data: Any) -> Envelope:
