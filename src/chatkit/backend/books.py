@@ -86,11 +86,13 @@ class Overlay:
     def row_of(self, room_id: str, author: str, op: str) -> Row | None:
         """See `Books`."""
         row = self.rows.get((room_id, author, op))
-        if row is None and not self._trusting and room_id not in self._void:
+        if row is None:
+            if self._trusting or room_id in self._void:
+                return None
             row = self._below.row_of(room_id, author, op)
-        if row is not None and self._redacted and (room_id, row.seq) in self._redacted:
-            row = evolve(row, body=None)
-        return row
+            if row is None:
+                return None
+        return evolve(row, body=None) if (room_id, row.seq) in self._redacted else row
 
     def member(self, room_id: str, principal: str) -> Member | None:
         """See `Books`."""

@@ -170,19 +170,16 @@ class MemoryStore:
         kept: list[Row | Fact] = []
         for item in batch.items:
             if isinstance(item, Row):
-                self._append(item)
+                room = self._rooms[item.room_id]
+                room.rows.append(item)
+                self._rows += 1
+                if item.op is not None:
+                    room.ops[item.author, item.op] = item
             else:
                 self._apply(item, kept)
             kept.append(item)
         whole = len(kept) == len(batch.items) and all(map(is_, kept, batch.items))
         return batch if whole else Batch(batch.position, tuple(kept))
-
-    def _append(self, row: Row) -> None:
-        room = self._rooms[row.room_id]
-        room.rows.append(row)
-        self._rows += 1
-        if row.op is not None:
-            room.ops[row.author, row.op] = row
 
     def _apply(self, fact: Fact, kept: list[Row | Fact]) -> None:
         self._facts += 1

@@ -30,6 +30,7 @@ from chatkit.backend.records import (
 )
 
 INTEGER_MAX = 2**63 - 1
+INTEGER_MIN = -(2**63)
 EXACT_MAX = 2**53 - 1
 """Up to here every integer is a float, too."""
 
@@ -86,10 +87,10 @@ def _why_not(record: object) -> str | None:
         if isinstance(value, str):
             if not (value.isascii() or _is_unicode(value)):
                 return f"{name}: holds half of a surrogate pair"
-        elif isinstance(value, _NUMBER):
-            most = EXACT_MAX if types is _NUMBER else INTEGER_MAX
-            if not -most - 1 <= value <= most:  # nor is what is not a number
-                return f"{name}: the number is too large"
+        elif (isinstance(value, int) and not INTEGER_MIN <= value <= INTEGER_MAX) or (
+            types is _NUMBER and not _is_exact(value)
+        ):
+            return f"{name}: the number is too large"
     return None
 
 
@@ -106,6 +107,10 @@ def _why_no_update(room: RoomRecord, was: RoomRecord) -> str | None:
         if name not in _CHANGEABLE and getattr(room, name) != getattr(was, name):
             return f"{name}: cannot be changed"
     return None
+
+
+def _is_exact(value: object) -> bool:
+    return isinstance(value, _NUMBER) and -EXACT_MAX <= value <= EXACT_MAX  # what is not a number is not, either
 
 
 def _is_unicode(text: str) -> bool:
