@@ -321,7 +321,7 @@ class WebSocketArrival(HttpArrival):
                 await self._refuse(refused)
                 raise
 
-    async def handshake(self, nursery: trio.Nursery) -> Connection:
+    async def handshake(self, nursery: trio.Nursery) -> WebSocketConnection:
         with self._door():
             try:
                 with trio.fail_after(self._options.handshake_timeout):
@@ -360,7 +360,7 @@ class WebSocketArrival(HttpArrival):
             self.peer = self._stream.peer = forwarded_for(head.values("x-forwarded-for"), self.peer, trusted)
             self.secure = self.secure or head.header("x-forwarded-proto") == "https"
 
-    async def _accept(self, nursery: trio.Nursery, head: RequestHead, chosen: str | None) -> Connection:
+    async def _accept(self, nursery: trio.Nursery, head: RequestHead, chosen: str | None) -> WebSocketConnection:
         format = SERVER_FORMATS[SUBPROTOCOLS[chosen] if chosen else "json"]
         connection = WebSocketConnection(
             nursery, self._stream, self.url, self._options, format=format, server=True, head=head, rest=self._rest
@@ -440,7 +440,7 @@ class WebSocketListener(Listener):
         self._sockets.close()
 
 
-async def listen_websocket(url: str, options: TransportOptions) -> Listener:
+async def listen_websocket(url: str, options: TransportOptions) -> WebSocketListener:
     """Listen on ``ws://host:port`` or, with ``options.ssl_context``, ``wss://host:port``; port 0 picks a free one.
 
     Raises `UsageError` for a malformed URL, `ListenFailed` when the address cannot be had.
@@ -453,7 +453,7 @@ async def listen_websocket(url: str, options: TransportOptions) -> Listener:
 
 async def connect_websocket(
     nursery: trio.Nursery, url: str, options: TransportOptions, encoding: Encoding
-) -> Connection:
+) -> WebSocketConnection:
     """Connect to ``ws://host[:port][/path]`` or ``wss://…``.
 
     Raises `UsageError` for a malformed URL, `ConnectFailed` when no link came to be within
@@ -470,7 +470,7 @@ async def connect_websocket(
 
 async def open_client_websocket(
     nursery: trio.Nursery, stream: ByteStream, url: str, options: TransportOptions, encoding: Encoding = "json"
-) -> Connection:
+) -> WebSocketConnection:
     """Make the client's end of a WebSocket over a connected stream. Raises as `connect_websocket`."""
     try:
         with trio.fail_after(options.handshake_timeout):
@@ -494,7 +494,7 @@ async def _client_handshake(
     address: Address,
     options: TransportOptions,
     encoding: Encoding,
-) -> Connection:
+) -> WebSocketConnection:
     subprotocol = next((name for name, carried in SUBPROTOCOLS.items() if carried == encoding), None)
     if subprotocol is None:
         stream.abort()
