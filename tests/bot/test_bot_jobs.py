@@ -79,7 +79,11 @@ async def test_a_failing_job_is_retried_and_counted(chat: Chat, caplog: pytest.L
     await ann.says("!help")
     assert (
         "jobs"
-        not in (await ann.hears(lambda event: "help" in str(getattr(event, "text", "")) and event.user == "b")).text
+        not in (
+            await ann.hears(
+                lambda event: "help" in str(getattr(event, "text", "")) and getattr(event, "user", "") == "b"
+            )
+        ).text
     )
 
 

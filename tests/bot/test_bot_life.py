@@ -7,6 +7,8 @@ import signal
 import sqlite3
 import stat
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -513,7 +515,7 @@ async def test_killed_among_ten_thousand_messages_each_command_is_answered_once(
             nursery.start_soon(talk)
             for number in range(kills):
                 goal = messages // every * (number + 1) // (kills + 2)
-                await _until(lambda goal=goal: len(answers()) >= goal)  # type: ignore[misc]
+                await _until(partial(_at_least, answers, goal))
                 process.send_signal(signal.SIGKILL)
                 assert await process.wait() == -signal.SIGKILL
                 process = await trio.lowlevel.open_process(args)
@@ -524,9 +526,13 @@ async def test_killed_among_ten_thousand_messages_each_command_is_answered_once(
         assert sorted(answers()) == wanted
 
 
-async def _until(condition: object) -> None:
+def _at_least(answers: Callable[[], list[str]], goal: int) -> bool:
+    return len(answers()) >= goal
+
+
+async def _until(condition: Callable[[], bool]) -> None:
     with trio.fail_after(90):
-        while not condition():  # type: ignore[operator]  # noqa: ASYNC110 - another process is waited for
+        while not condition():  # noqa: ASYNC110 - another process is waited for
             await trio.sleep(0.02)
 
 

@@ -54,6 +54,14 @@ class Acting:
         """Return the time of day, in UTC."""
         return self.bot.now()
 
+    def of_this_run(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what is kept under a key for as long as the bot runs; ``make()`` makes it the first time."""
+        kept = self._running.kept
+        if key not in kept:
+            kept[key] = make()
+        value: T = kept[key]
+        return value
+
     def room_named(self, name: str) -> Room:
         """Return a room the bot is in. Raises `UsageError` if it is in none of this name."""
         room = self.client.room(name)

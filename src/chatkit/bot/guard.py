@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -24,7 +25,8 @@ PRUNED_AT = 1000
 
 
 class Guard(ABC):
-    """Decides before a handler runs. One object on several commands counts them together."""
+    """Decides before a handler runs. One object on several commands counts them together. What it counts belongs to
+    the bot's run: ``context.of_this_run``."""
 
     @abstractmethod
     async def admit(self, context: Context) -> None:
@@ -78,18 +80,19 @@ class Cooldown(Guard):
         self._seconds = seconds
         self._times = times
         self._per = per
-        self._admitted: dict[Hashable, list[float]] = {}
 
     async def admit(self, context: Context) -> None:
         """Count this one, or refuse it."""
         now, key = trio.current_time(), context.key(self._per)
-        if len(self._admitted) > PRUNED_AT:
-            self._admitted = {one: times for one, times in self._admitted.items() if times[-1] > now - self._seconds}
-        recent = [time for time in self._admitted.get(key, ()) if time > now - self._seconds]
+        admitted: dict[Hashable, list[float]] = context.of_this_run(self, dict)
+        if len(admitted) > PRUNED_AT:
+            for one in [one for one, times in admitted.items() if times[-1] <= now - self._seconds]:
+                del admitted[one]
+        recent = [time for time in admitted.get(key, ()) if time > now - self._seconds]
         if len(recent) >= self._times:
             wait = recent[0] + self._seconds - now
             raise NotAllowed(f"Not so fast: again in {_shown(wait)}.", retry_after=wait)
-        self._admitted[key] = [*recent, now]
+        admitted[key] = [*recent, now]
 
 
 def cooldown(seconds: float, *, times: int = 1, per: Scope = "user") -> Guard:
@@ -105,21 +108,22 @@ class AtMost(Guard):
             raise UsageError("at least one handler must be admitted")
         self._most = most
         self._per = per
-        self._running: dict[Hashable, int] = {}
 
     async def admit(self, context: Context) -> None:
         """Count this one in, or refuse it."""
         key = context.key(self._per)
-        if self._running.get(key, 0) >= self._most:
+        running: Counter[Hashable] = context.of_this_run(self, Counter)
+        if running[key] >= self._most:
             raise NotAllowed("One moment: this is still running for somebody.")
-        self._running[key] = self._running.get(key, 0) + 1
+        running[key] += 1
 
     def release(self, context: Context) -> None:
         """Count it out."""
         key = context.key(self._per)
-        self._running[key] -= 1
-        if not self._running[key]:
-            del self._running[key]
+        running: Counter[Hashable] = context.of_this_run(self, Counter)
+        running[key] -= 1
+        if not running[key]:
+            del running[key]
 
 
 def at_most(most: int, *, per: Scope = "bot") -> Guard:

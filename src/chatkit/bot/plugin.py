@@ -9,7 +9,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from chatkit.bot.guard import Guard
 from chatkit.bot.scope import Scope
@@ -79,6 +79,14 @@ def _marker(method: str, *args: Any, **options: Any) -> Callable[[F], F]:
         return function
 
     return mark
+
+
+@overload
+def command(function: F, /) -> F: ...
+
+
+@overload
+def command(**options: Any) -> Callable[[F], F]: ...
 
 
 def command(function: Any = None, /, **options: Any) -> Any:

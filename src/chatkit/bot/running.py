@@ -8,8 +8,9 @@ and leaves. A conversation is given up by a stop without being done: the next ru
 from __future__ import annotations
 
 import logging
+from collections.abc import Hashable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -47,6 +48,8 @@ class Running:
         self.client = client
         self.speaker = Speaker(client)
         self.told = Told()
+        self.kept: dict[Hashable, Any] = {}
+        """What guards and handlers keep for this run, by key."""
         self.lanes: dict[tuple[str, str], Lane] = {}
         """Who is being dealt with, by room and person."""
         self.loaded: dict[Scope, Loaded] = {}
