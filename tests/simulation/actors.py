@@ -300,7 +300,7 @@ class Actor:
             link.stop_reading()
         if self.random.random() < 0.5:
             with trio.move_on_after(self.random.uniform(0.2, 2.0)):
-                await self._say_many(me, client)
+                await self.random.choice((self._say_many, self._join, self._create, self._leave))(me, client)
         await trio.sleep(self.random.choice((0.3, 1.5, 4.0)))
         for link in links:
             link.read_on()

@@ -10,10 +10,11 @@ import trio.testing
 
 from chatkit.backend import open_backend
 from chatkit.client import ClientState, Pending, connect
-from chatkit.errors import Disconnected
+from chatkit.errors import Disconnected, RequestFailed
 from chatkit.protocol import messages as m
 from chatkit.protocol.codec import Codec
 from chatkit.server import ServerConfig, open_server
+from chatkit.testing import cancel_at_each_checkpoint
 from chatkit.transport import open_connection
 from chatkit.transport.interface import TransportOptions
 from chatkit.transport.pipe import memory_pair
@@ -158,7 +159,7 @@ async def _serve_once(url: str, *, task_status: trio.TaskStatus[object]) -> None
 async def test_whoever_asks_and_does_not_read_costs_bounded_memory(text: str, autojump_clock: object) -> None:
     """Answers wait for their reader, whether they say yes or no; then the reader's requests wait."""
     transport = TransportOptions(outlet_bytes=1024)
-    config = ServerConfig(transport=transport, in_flight_messages=8)
+    config = ServerConfig(transport=transport, in_flight_messages=8, pull_bytes=1024, rate_limits=False)
     codec, most = Codec(), 0
     async with (
         open_server("memory://", listen=["memory://flooded"], config=config) as server,
@@ -174,3 +175,38 @@ async def test_whoever_asks_and_does_not_read_costs_bounded_memory(text: str, au
         nursery.cancel_scope.cancel()
 
     assert 1024 <= most < 8_192
+
+
+@pytest.mark.parametrize("action", ["leave", "join", "create", "rename"])
+async def test_a_cancelled_request_takes_effect_on_both_sides_or_on_neither(
+    action: str, autojump_clock: object
+) -> None:
+    """Nobody waits for the answer, but the server did what was asked: the client has to know where it is."""
+    async with open_server("memory://", listen=()) as server, server.connect(user="ann") as ann:
+        tries = iter(range(1000))
+
+        async def attempt() -> None:
+            with suppress(RequestFailed):
+                if action == "leave":
+                    await ann.rooms["general"].leave()
+                elif action == "join":
+                    await ann.join("general")
+                elif action == "create":
+                    await ann.create(f"room{next(tries)}")
+                else:
+                    await ann.rename(f"ann{next(tries)}")
+
+        async def same_on_both_sides() -> None:
+            await trio.sleep(1.0)
+            everywhere = (await ann.request(m.ListRooms())).rooms
+            people = {room.room: (await ann.request(m.ListUsers(room=room.room))).users for room in everywhere}
+            assert {room for room, users in people.items() if users} == set(ann.rooms)
+            assert {user.user for users in people.values() for user in users} <= {ann.user}
+            if action == "join" and "general" in ann.rooms:
+                await ann.rooms["general"].leave()
+            elif action != "join":
+                await ann.join("general")
+
+        if action == "join":
+            await ann.rooms["general"].leave()
+        await cancel_at_each_checkpoint(attempt, afterwards=same_on_both_sides)

@@ -91,6 +91,7 @@ class Plan:
             pull_bytes=pick((600, 4_096)),
             page_bytes=4_096,
             stop_timeout=2.0,
+            rate_limits=pick((True, False)),
             now_ms=world.now_ms,
             secret=world.secret,
         )

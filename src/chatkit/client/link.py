@@ -27,6 +27,8 @@ class Link:
         self._on_event = on_event
         self._refs = itertools.count(1)
         self._calls: dict[int, Call] = {}
+        self._unawaited: dict[int, Call] = {}
+        """Calls nobody waits for any more, whose answers say where one is, or who."""
 
     async def hello(self) -> Hello:
         """Receive the server's first word. Raises `ConnectFailed` if it is another, `Disconnected`."""
@@ -49,9 +51,12 @@ class Link:
         await self.connection.send(self._codec.encode_request(call.request, call.ref))
 
     def forget(self, call: Call) -> None:
-        """Nobody waits for this call any more: its answer is ignored, and it is not left over."""
+        """Nobody waits for this call any more: it is not left over. What its answer changes in the client's state still
+        takes effect, for the server did it."""
         if self._calls.get(call.ref) is call:
             del self._calls[call.ref]
+            if call.on_reply is not None and getattr(call.request, "op", None) is None:
+                self._unawaited[call.ref] = call
 
     def left_over(self) -> list[Call]:
         """Return the calls that were not answered, in order."""
@@ -76,10 +81,12 @@ class Link:
                 raise Disconnected(closing.code, closing.reason, reconnect=closing.reconnect)
             self._on_event(message.event, message.timestamp)
             return
-        call = self._calls.get(message.ref) if isinstance(message.ref, int) else None
+        if not isinstance(message.ref, int):
+            return
+        call = self._calls.get(message.ref) or self._unawaited.pop(message.ref, None)
         if call is not None:
             self._answer(call, message)
-            del self._calls[call.ref]
+            self._calls.pop(call.ref, None)
 
     def _answer(self, call: Call, message: Success | Failure) -> None:
         if isinstance(message, Failure):
