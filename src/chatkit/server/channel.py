@@ -121,6 +121,7 @@ class Channel:
         behind: list[tuple[Session, int]] = []
         before = encoded[0].row.seq - 1
         for blob, last in self._blobs(encoded, wire):
+            self._counters.delivered_bytes += len(blob) * len(listeners)
             full = [session for session, push in listeners.items() if not push(blob)]
             for session in full:
                 del listeners[session]

@@ -13,6 +13,7 @@ from attrs import field, frozen
 
 from chatkit.engine.engine import EngineLimits
 from chatkit.errors import UsageError
+from chatkit.server.http_limits import HttpLimits
 from chatkit.server.limits import Rates
 from chatkit.transport.interface import TransportOptions
 from chatkit.transport.proxied import networks
@@ -61,6 +62,8 @@ class ServerConfig:
     # HTTP on the WebSocket's port
     http: bool = True
     """Whether anything but WebSockets is answered there: the page, ``/healthz``, ``/metrics``, ``/connections``."""
+    http_limits: HttpLimits = field(factory=HttpLimits)
+    """Deadlines and sizes of HTTP requests."""
     origins: tuple[str, ...] = ()
     """Web pages besides the server's own that may connect, as exact origins: ``https://chat.example.org``."""
     operator_token: str | None = field(default=None, repr=False)

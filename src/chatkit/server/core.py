@@ -246,6 +246,8 @@ class Core:
             logins_total=counters.logins,
             messages_total=counters.messages,
             deliveries_total=counters.deliveries,
+            delivered_bytes_total=counters.delivered_bytes,
+            received_bytes_total=counters.received_bytes,
             fell_behind_total=counters.fell_behind,
             commits_total=counters.commits,
             commit_failures_total=counters.commit_failures,

@@ -63,6 +63,7 @@ class Requests:
                 self._refuse_garbage(error)
                 continue
             self._garbage = 0
+            self._core.counters.received_bytes += len(raw)
             await self._serve(envelope.request, envelope.ref, len(raw))
 
     def _refuse_garbage(self, error: ProtocolError) -> None:

@@ -55,6 +55,8 @@ class ConnectionInfo:
     url: str
     since: int
     waiting_bytes: int
+    lagging: bool
+    """It cannot keep up, and is served from its position rather than live."""
 
 
 class Server:
@@ -113,6 +115,7 @@ class Server:
             url=connection.url,
             since=session.since,
             waiting_bytes=connection.waiting_bytes,
+            lagging=session.behind,
         )
 
     # ── what it does ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping
 
 from attrs import Factory, define, frozen
 
+COMMIT_CHANGES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
+"""Upper bounds of the buckets in which commits are counted by how many changes they hold."""
 COMMIT_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Upper bounds of the buckets in which commits are counted by their duration."""
 
@@ -21,6 +24,10 @@ class Counters:
     """Durable events published."""
     deliveries: int = 0
     """Durable events times the sessions they were handed to live."""
+    delivered_bytes: int = 0
+    """Their bytes, as they are on the wire but for TLS."""
+    received_bytes: int = 0
+    """Bytes of requests."""
     blobs: int = 0
     """Writes that carried them."""
     fell_behind: int = 0
@@ -30,7 +37,8 @@ class Counters:
     changes: int = 0
     """Changes committed, several in a commit."""
     commit_seconds: float = 0.0
-    commit_buckets: list[int] = Factory(lambda: [0] * (len(COMMIT_SECONDS) + 1))
+    commit_seconds_buckets: list[int] = Factory(lambda: [0] * (len(COMMIT_SECONDS) + 1))
+    commit_changes_buckets: list[int] = Factory(lambda: [0] * (len(COMMIT_CHANGES) + 1))
     refused: Counter[str] = Factory(Counter)
     """Refusals by error code."""
     closed: Counter[int] = Factory(Counter)
@@ -43,8 +51,8 @@ class Counters:
         self.commits += 1
         self.changes += changes
         self.commit_seconds += seconds
-        bucket = next((i for i, bound in enumerate(COMMIT_SECONDS) if seconds <= bound), len(COMMIT_SECONDS))
-        self.commit_buckets[bucket] += 1
+        self.commit_seconds_buckets[bisect_left(COMMIT_SECONDS, seconds)] += 1
+        self.commit_changes_buckets[bisect_left(COMMIT_CHANGES, changes)] += 1
 
 
 @frozen(kw_only=True)
@@ -70,6 +78,8 @@ class Statistics:
     logins_total: int
     messages_total: int
     deliveries_total: int
+    delivered_bytes_total: int
+    received_bytes_total: int
     fell_behind_total: int
     commits_total: int
     commit_failures_total: int

@@ -91,9 +91,11 @@ def parse_head(raw: bytes) -> RequestHead:
         parser.receive_data(raw)
         event = parser.next_event()
     except h11.RemoteProtocolError as error:
-        raise Refused(400, f"this is no HTTP request: {error}") from error
+        raise Refused(error.error_status_hint, f"this is no HTTP request: {error}") from error
     if not isinstance(event, h11.Request):
         raise Refused(400, "this is no HTTP request")
+    if not event.http_version.startswith(b"1."):
+        raise Refused(505, "the HTTP versions are 1.0 and 1.1")
     headers = tuple((name.decode("ascii"), value.decode("ascii")) for name, value in event.headers)
     return RequestHead(
         method=event.method.decode("ascii"), target=event.target.decode("ascii"), headers=headers, raw=raw

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from chatkit.errors import MissingExtra
-from chatkit.server.web.bridge import AsgiApp, HttpConnection, HttpLimits
+from chatkit.server.web.bridge import AsgiApp, HttpConnection
 from chatkit.server.web.origins import Origins
 from chatkit.transport.interface import HttpArrival
 
@@ -22,7 +22,6 @@ class Web:
         self._server = server
         self._origins = Origins(server.config.origins)
         self._app = _app(server, routes) if server.config.http else None
-        self._limits = HttpLimits()
 
     async def admit(self, arrival: HttpArrival) -> bool:
         """Say whether an arrival may go on to its handshake; any other has been served or turned away.
@@ -45,7 +44,7 @@ class Web:
             stream,
             received,
             self._app,
-            self._limits,
+            self._server.config.http_limits,
             secure=secure,
             server=(address.hostname or "", address.port),
             keep_alive=not arrival.proxied,

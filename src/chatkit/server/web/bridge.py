@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from email.utils import formatdate
+from http import HTTPStatus
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 import h11
 import trio
-from attrs import frozen
 
+from chatkit.server.http_limits import HttpLimits
 from chatkit.server.logbook import Logbook
 from chatkit.transport.proxied import host_of
 from chatkit.transport.stream import ByteStream
@@ -29,23 +30,8 @@ AsgiApp: TypeAlias = Callable[
 RECEIVE_BYTES = 65_536
 HEAD_BYTES = 16_384
 BODY_TOO_LARGE = "the body is too large"
+REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 STREAM_ENDED = (trio.BrokenResourceError, trio.ClosedResourceError)
-
-
-@frozen(kw_only=True)
-class HttpLimits:
-    """Deadlines in seconds, sizes in bytes."""
-
-    head_timeout: float = 10.0
-    """A request's head, and the wait for the next request on the same connection."""
-    body_timeout: float = 30.0
-    """A request's whole body."""
-    write_timeout: float = 30.0
-    """One write to a peer that reads slowly."""
-    body_bytes: int = 65_536
-    """A request's body; a longer one is answered by 413."""
-    linger: float = 1.0
-    """How long the last bytes may take to be read."""
 
 
 class Gone(OSError):
@@ -96,7 +82,7 @@ class HttpConnection:
         except Gone:
             return False  # no other request came
         except h11.RemoteProtocolError as error:
-            await self.refuse(error.error_status_hint, str(error))
+            await self.refuse(error.error_status_hint, f"this is no HTTP request: {error}"[:200])
             return False
         if not isinstance(event, h11.Request):
             return False
@@ -112,6 +98,8 @@ class HttpConnection:
 
     def _judge(self, request: h11.Request) -> tuple[int, str] | None:
         """Say why a request is not even shown to the application."""
+        if not request.http_version.startswith(b"1."):
+            return 505, "the HTTP versions are 1.0 and 1.1"
         headers = {bytes(name): bytes(value) for name, value in request.headers}
         if b"websocket" in headers.get(b"upgrade", b"").lower():
             return 400, "a WebSocket begins with a connection of its own"
@@ -179,7 +167,7 @@ class HttpConnection:
             ("content-length", str(len(body))),
             ("connection", "close"),
         ]
-        await self.send(h11.Response(status_code=status, headers=headers))
+        await self.send(h11.Response(status_code=status, headers=headers, reason=_reason(status)))
         if not self._answers_head():
             await self.send(h11.Data(data=body))
         await self.send(h11.EndOfMessage())
@@ -281,7 +269,8 @@ class Exchange:
                 headers.append((b"date", formatdate(usegmt=True).encode()))
             if not self._connection.keep_alive:
                 headers.append((b"connection", b"close"))
-            await self._connection.send(h11.Response(status_code=message["status"], headers=headers))
+            status = message["status"]
+            await self._connection.send(h11.Response(status_code=status, headers=headers, reason=_reason(status)))
             self._started = True
         elif message["type"] == "http.response.body":
             body = message.get("body", b"")
@@ -290,6 +279,11 @@ class Exchange:
             if not message.get("more_body", False):
                 await self._connection.send(h11.EndOfMessage())
                 self._ended = True
+
+
+def _reason(status: int) -> bytes:
+    """Return the phrase that goes with a status; one that is not registered has none."""
+    return REASONS.get(status, b"")
 
 
 def _path(target: bytes) -> bytes:

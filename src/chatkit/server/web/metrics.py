@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
 
 from chatkit.errors import MissingExtra
 
@@ -16,12 +18,24 @@ try:
 except ImportError as error:
     raise MissingExtra("/metrics", "server") from error
 
-from chatkit.server.statistics import COMMIT_SECONDS
+from chatkit.server.statistics import COMMIT_CHANGES, COMMIT_SECONDS
 
 if TYPE_CHECKING:
     from chatkit.server.server import Server
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+
+@frozen
+class Histogram:
+    """What is counted by its size: the bounds of the buckets, and where among the statistics its sum and count are."""
+
+    words: str
+    bounds: Sequence[float]
+    sum: str
+    count: str = "commits_total"
+
+
 GAUGES: Mapping[str, str] = {
     "connections": "Connections open now",
     "sessions": "Connections that are logged in",
@@ -38,14 +52,21 @@ COUNTERS: Mapping[str, str] = {
     "logins": "Logins accepted",
     "messages": "Durable events published",
     "deliveries": "Durable events times the sessions they were handed to live",
+    "delivered_bytes": "Bytes of these deliveries, as they are on the wire but for TLS",
+    "received_bytes": "Bytes of requests",
     "fell_behind": "Times a session could not keep up and was served from its position",
     "commit_failures": "Commits that failed",
-    "changes": "Changes committed",
 }
 LABELLED: Mapping[str, tuple[str, str]] = {
     "refused": ("code", "Requests refused, by error code"),
     "closed": ("code", "Links the server ended, by close code"),
     "turned_away": ("reason", "Arrivals that did not become a connection, by reason"),
+}
+
+
+HISTOGRAMS: Mapping[str, Histogram] = {
+    "commit_seconds": Histogram("Duration of commits in seconds", COMMIT_SECONDS, "commit_seconds_total"),
+    "commit_changes": Histogram("Changes in one commit", COMMIT_CHANGES, "changes_total"),
 }
 
 
@@ -72,11 +93,13 @@ class _Collector(Collector):
             for key, count in sorted(found.items()):
                 family.add_metric([str(key)], float(count))
             yield family
-        yield self._commits(statistics.commit_seconds_total)
+        for name, histogram in HISTOGRAMS.items():
+            counted = getattr(self._server.counters, f"{name}_buckets")
+            yield _histogram(name, histogram, counted, getattr(statistics, histogram.sum))
 
-    def _commits(self, seconds: float) -> Metric:
-        family = HistogramMetricFamily("chatkit_commit_seconds", "Duration of commits in seconds")
-        bounds = [*map(str, COMMIT_SECONDS), "+Inf"]
-        totals = accumulate(self._server.counters.commit_buckets)
-        family.add_metric([], list(zip(bounds, map(float, totals), strict=True)), sum_value=seconds)
-        return family
+
+def _histogram(name: str, histogram: Histogram, counted: Sequence[int], total: float) -> Metric:
+    family = HistogramMetricFamily(f"chatkit_{name}", histogram.words)
+    bounds = [*(str(float(bound)) for bound in histogram.bounds), "+Inf"]
+    family.add_metric([], list(zip(bounds, map(float, accumulate(counted)), strict=True)), sum_value=total)
+    return family
