@@ -18,9 +18,9 @@ from world import live_through
 SEEDS = int(os.environ.get("CHATKIT_SEEDS", "300"))
 TOGETHER = 100
 REPLAYED = range(8)
-OVER = 8_192
-"""What may wait for a link beyond its bound: the portion or page that overshoots (4 KiB here, and an entry) and the
-replies to requests under way."""
+OVER = 16_384
+"""What may wait for a link beyond its bound here: a portion and a page that overshoot together (4 KiB of entries each,
+more in JSON), and the replies to 32 requests under way."""
 
 
 @pytest.mark.timeout(600)
@@ -49,7 +49,10 @@ def test_another_seed_is_another_world() -> None:
 def test_a_seed_replays_exactly_in_another_process(hash_seed: str) -> None:
     here = Path(__file__)
     program = f"import logging; logging.disable(50); from {here.stem} import *; print(*map(fingerprint, REPLAYED))"
-    environment = os.environ | {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(here.parent)}
+    environment = os.environ | {
+        "PYTHONHASHSEED": hash_seed,
+        "PYTHONPATH": os.pathsep.join([str(here.parent), *sys.path]),
+    }
     result = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
     )
