@@ -139,6 +139,15 @@ async def test_it_ends_when_the_person_leaves(chat: Chat) -> None:
     assert ends == ["left", "left"]
 
 
+async def test_it_goes_on_under_a_new_name(party: Party) -> None:
+    ann = await party.ann(shop())
+    await ann.says("!order")
+    await ann.hears("How many?")
+    await ann.renames("anna")
+    await ann.says("3")
+    await ann.hears(answered("Which colour?"))
+
+
 async def test_an_answer_right_before_leaving_counts(chat: Chat) -> None:
     bot, answers = Bot("b"), list[str]()
 
@@ -302,8 +311,6 @@ async def test_memory_is_back_at_the_baseline() -> None:
                 await ann.says("!ask")
                 await ann.hears("?")
                 await ann.says("x")
-            ann.heard.clear()
-            ann._script.clear()
             await trio.testing.wait_all_tasks_blocked(0.01)
             gc.collect()
             return _bytes_of_the_bot()

@@ -29,8 +29,8 @@ def test_the_programs_of_a_page_can_be_declared(page: Path, tmp_path: Path, monk
     del sys.modules["shown"]
     for name in ("bot", "other"):
         bot = getattr(shown, name, None)
-        for scope in bot.scopes if bot else ():
-            for command in scope.commands():
+        if bot is not None:
+            for command in (one for scope in bot.scopes for one in scope.commands()):
                 command.signature.check(bot.converters, command.name)
 
 

@@ -20,7 +20,7 @@ from chatkit.bot import FileMemory, JobContext, Memory, RamMemory
 from chatkit.bot.progress import Progress
 from chatkit.errors import ConnectFailed, Disconnected, StorageUnavailable, UsageError
 from chatkit.protocol.messages import ReceiveMessage, UserLeft
-from chatkit.testing import Chat, cancel_at_each_checkpoint, open_chat
+from chatkit.testing import Chat, FaultProxy, Plan, cancel_at_each_checkpoint, open_chat
 
 # ── a store of its own ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -385,14 +385,12 @@ async def test_a_bot_outlives_its_server() -> None:
 
     async with open_chat(listen=["tcp://127.0.0.1:0"]) as chat:
         url = chat.server.address("tcp")
-        async with trio.open_nursery() as nursery:
-            await nursery.start(bot.serve, url)
+        async with FaultProxy(url, plan=lambda random, number: Plan()) as proxy, trio.open_nursery() as nursery:
+            await nursery.start(bot.serve, proxy.url)
             ann = await chat.person("ann")
             await ann.says("!ping")
             await ann.hears("pong")
-            for session in list(chat.server.server._core.sessions.values()):
-                if session.connection.url.startswith("tcp"):
-                    session.connection.abort()
+            assert proxy.cut_all() == 1
             await ann.says("!ping")
             await ann.hears("pong", within=10)
             bot.stop()

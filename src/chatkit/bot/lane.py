@@ -22,9 +22,11 @@ class Lane:
     when it is waited for no longer.
     """
 
-    __slots__ = ("_arrived", "_changed", "_ended", "asking", "queue")
+    __slots__ = ("_arrived", "_changed", "_ended", "asking", "key", "queue")
 
-    def __init__(self, changed: Callable[[int], None]) -> None:
+    def __init__(self, key: tuple[str, str], changed: Callable[[int], None]) -> None:
+        self.key = key
+        """The room, and the person's name in small letters; it changes with the name."""
         self.queue: deque[Incoming] = deque()
         self.asking = False
         """Whether its handler waits for an answer."""

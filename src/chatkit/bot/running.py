@@ -28,7 +28,7 @@ from chatkit.bot.scope import Scope
 from chatkit.bot.speaking import Speaker
 from chatkit.client import Client, Connected
 from chatkit.errors import StorageUnavailable
-from chatkit.protocol.messages import CaughtUp, RoomCreated, UserLeft
+from chatkit.protocol.messages import CaughtUp, RoomCreated, UserLeft, UserRenamed
 
 if TYPE_CHECKING:
     from chatkit.bot.bot import Bot
@@ -124,9 +124,9 @@ class Running:
             return
         intake.count(+1)
         if lane is None:
-            lane = self.lanes[key] = Lane(partial(self._lane_changed, intake))
+            lane = self.lanes[key] = Lane(key, partial(self._lane_changed, intake))
             lane.put(incoming)
-            self._work.start_soon(self._work_off, key, lane, intake)
+            self._work.start_soon(self._work_off, lane, intake)
         else:
             lane.put(incoming)
             if isinstance(incoming.event, UserLeft):
@@ -142,7 +142,7 @@ class Running:
     def _calls(self, incoming: Incoming) -> list[Call]:
         return calls_for(incoming, self.loaded, self.bot.prefix, self.bot.group_help)
 
-    async def _work_off(self, key: tuple[str, str], lane: Lane, intake: Intake) -> None:
+    async def _work_off(self, lane: Lane, intake: Intake) -> None:
         while lane.queue:
             incoming = lane.queue.popleft()
             if not await self._handle(incoming, lane):
@@ -150,7 +150,7 @@ class Running:
             intake.count(-1)
             for done in (incoming, *incoming.answers):
                 self._finish(done, intake)
-        del self.lanes[key]
+        del self.lanes[lane.key]
         self._lane_changed(intake, 0)
 
     async def _handle(self, incoming: Incoming, lane: Lane) -> bool:
@@ -191,10 +191,20 @@ class Running:
             incoming = Incoming.of(happening.event, happening.timestamp)
             if is_durable(happening.event) or isinstance(happening.event, CaughtUp):
                 continue
+            if isinstance(happening.event, UserRenamed):
+                self._renamed(happening.event)
             for intake in self._intakes:
                 if isinstance(happening.event, RoomCreated) and intake.name == incoming.room:
                     intake.created()
             self._ephemeral(incoming)
+
+    def _renamed(self, event: UserRenamed) -> None:
+        """Let what is under way with a person go on under their new name."""
+        was, now = event.was.casefold(), event.user.casefold()
+        for room, user in list(self.lanes):
+            if user == was and (room, now) not in self.lanes:
+                lane = self.lanes[room, now] = self.lanes.pop((room, user))
+                lane.key = (room, now)
 
     def _ephemeral(self, incoming: Incoming) -> None:
         intakes = [intake for intake in self._intakes if incoming.room in (None, intake.name)]
