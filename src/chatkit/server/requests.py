@@ -68,7 +68,7 @@ class Requests:
 
     def _refuse_garbage(self, error: ProtocolError) -> None:
         session = self._session
-        log.warning("%r protocol error: %s", session, error, event="protocol_error")
+        log.warning("%r protocol error: %s", session, _without_words(error), event="protocol_error")
         self._answer(session.failure(error.code, error.message, error.ref), error.ref)
         if error.code != ErrorCode.UNKNOWN_ACTION:
             self._garbage += 1
@@ -76,6 +76,7 @@ class Requests:
             session.end(4400, "sent garbage", reconnect=True)
 
     async def _serve(self, request: m.Request[Any], ref: Ref, size: int) -> None:
+        log.debug("%r asks to %s", self._session, request.action, event="request")
         if self._limits is not None:
             limited = self._limits.check(request, size, trio.current_time())
             if limited is not None:
@@ -261,6 +262,16 @@ class Requests:
             more_before=found.more_before,
             more_after=found.more_after,
         )
+
+
+def _without_words(error: ProtocolError) -> str:
+    """Say what is wrong with a message without the peer's own words, which the log is not to have."""
+    if error.code == ErrorCode.UNKNOWN_ACTION:
+        return "unknown action"
+    where, colon, what = error.message.rpartition(": ")
+    if where.startswith("data."):
+        where = ".".join(where.split(".")[:2]).partition("[")[0]
+    return where + colon + what
 
 
 class _Saying(Ticket):

@@ -91,7 +91,7 @@ def parse_head(raw: bytes) -> RequestHead:
         parser.receive_data(raw)
         event = parser.next_event()
     except h11.RemoteProtocolError as error:
-        raise Refused(error.error_status_hint, f"this is no HTTP request: {error}") from error
+        raise Refused(error.error_status_hint, f"this is no HTTP request: {fault(error)}") from error
     if not isinstance(event, h11.Request):
         raise Refused(400, "this is no HTTP request")
     if not event.http_version.startswith(b"1."):
@@ -100,6 +100,12 @@ def parse_head(raw: bytes) -> RequestHead:
     return RequestHead(
         method=event.method.decode("ascii"), target=event.target.decode("ascii"), headers=headers, raw=raw
     )
+
+
+def fault(error: h11.RemoteProtocolError) -> str:
+    """Say what is wrong with a request, without the peer's own words: they may be a secret, and the log is not to have
+    them."""
+    return str(error).partition(":")[0]
 
 
 def judge(head: RequestHead) -> str | None:

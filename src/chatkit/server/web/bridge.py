@@ -19,6 +19,7 @@ from chatkit.server.http_limits import HttpLimits
 from chatkit.server.logbook import Logbook
 from chatkit.transport.proxied import host_of
 from chatkit.transport.stream import ByteStream
+from chatkit.transport.upgrade import fault
 
 log = Logbook("chatkit.server.http")
 
@@ -82,7 +83,7 @@ class HttpConnection:
         except Gone:
             return False  # no other request came
         except h11.RemoteProtocolError as error:
-            await self.refuse(error.error_status_hint, f"this is no HTTP request: {error}"[:200])
+            await self.refuse(error.error_status_hint, f"this is no HTTP request: {fault(error)}")
             return False
         if not isinstance(event, h11.Request):
             return False
