@@ -21,7 +21,7 @@ import chatkit
 from chatkit import errors
 
 SOURCE = Path(chatkit.__file__).parent
-LEAVES = {"errors", "registry", "version", "private"}
+LEAVES = {"errors", "registry", "version", "private", "flag"}
 
 # A part, and what it may import besides the leaves and itself. A dotted name allows that module only.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "version": set(),
     "registry": {"errors"},
     "private": {"errors"},
+    "flag": set(),
     "protocol": {"errors"},
     "engine": {"errors", "protocol", "backend.records"},
     "backend": LEAVES | {"protocol"},

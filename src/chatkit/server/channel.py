@@ -57,6 +57,18 @@ class Audience:
                 if session.id != but and (session.holding or not push(frame)):
                     session.hold(event, frame)
 
+    def tell_all(self, events: Sequence[Event], now: int, renderer: Renderer) -> None:
+        """Hand everybody several ephemeral events in one write."""
+        for wire, listeners in self.by_format.items():
+            if not listeners:
+                continue
+            frames = [renderer.frame_event(event, now, wire) for event in events]
+            blob = b"".join(frames)
+            for session, push in listeners.items():
+                if session.holding or not push(blob):
+                    for event, frame in zip(events, frames, strict=True):
+                        session.hold(event, frame)
+
 
 class Channel:
     """The live side of one room."""

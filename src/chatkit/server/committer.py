@@ -6,6 +6,7 @@ resolved exactly once, with an outcome or with the error that left it unknown.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ from chatkit.server.config import ServerConfig
 from chatkit.server.logbook import Logbook
 from chatkit.server.statistics import Counters
 
+BURST_ROUNDS = 50
+"""Rounds of the event loop that a growing burst may delay its first message: well below a millisecond."""
 log = Logbook("chatkit.server.commit")
 
 
@@ -73,6 +76,8 @@ class Committer:
         self._config = config
         self._queue: deque[Ticket] = deque()
         self._bytes = 0
+        self._last_size = 0
+        self._last_end = -math.inf
         self._arrived = trio.Event()
         self._capacity = trio.Event()
         self._idle = trio.Event()
@@ -114,12 +119,36 @@ class Committer:
         """Commit whatever is submitted, until cancelled."""
         while True:
             if self._queue:
-                await trio.sleep(self._config.commit_gather)
+                await self._gather()
             else:
                 self._idle.set()
                 self._arrived = trio.Event()
                 await self._arrived.wait()
+                await self._let_burst_in()
             await self._commit_some()
+
+    async def _gather(self) -> None:
+        """Wait a moment from when everybody has got what the last commit brought: that is when they say more."""
+        await trio.lowlevel.checkpoint()
+        await trio.sleep_until(self._last_end + self._config.commit_gather)
+
+    def published(self) -> None:
+        """What was committed has just been handed to everybody."""
+        self._last_end = trio.current_time()
+
+    async def _let_burst_in(self) -> None:
+        """What arrives together is read by several tasks one after the other, each when the loop comes round to it:
+        wait as long as every round brings more, so that a burst is one commit and one write to each member."""
+        if self._last_size > 1 and trio.current_time() < self._last_end + self._config.commit_gather:
+            # Several were under way a moment ago: what comes now is the first of as many.
+            await self._gather()
+            return
+        for _ in range(BURST_ROUNDS):
+            before = len(self._queue)
+            await trio.lowlevel.checkpoint()
+            await trio.lowlevel.checkpoint()
+            if len(self._queue) == before:
+                return
 
     async def _commit_some(self) -> None:
         tickets = [self._queue.popleft() for _ in range(min(len(self._queue), self._config.commit_changes))]
@@ -131,6 +160,7 @@ class Committer:
             ticket.resolve(outcome)
         for ticket in tickets:
             ticket.finish()
+        self._last_size = len(tickets)
         if not self.full:
             self._capacity.set()
             self._capacity = trio.Event()

@@ -10,6 +10,7 @@ import heapq
 import logging
 from collections import deque
 from collections.abc import Iterable
+from itertools import islice
 from typing import assert_never
 
 import trio
@@ -28,7 +29,7 @@ from chatkit.engine import (
     TellRoom,
 )
 from chatkit.protocol.codes import may_reconnect
-from chatkit.protocol.messages import RoomUpdated
+from chatkit.protocol.messages import Event, RoomUpdated
 from chatkit.server.channel import Audience, Channel
 from chatkit.server.committer import Committer
 from chatkit.server.config import ServerConfig
@@ -36,6 +37,10 @@ from chatkit.server.rendering import Renderer
 from chatkit.server.session import Session
 from chatkit.server.statistics import Counters, Statistics
 
+LIST_LINES = 100_000
+"""Lines of room lists, over all sessions, that are sent at a time; the other changed rooms wait for the next turn."""
+LIST_REST = 9.0
+"""Times as long as one turn took until the next: lists take a tenth of the time at most."""
 log = logging.getLogger("chatkit.server")
 
 
@@ -95,6 +100,7 @@ class Core:
                 elif isinstance(item, DeleteRoom):
                     self.channels.pop(item.room_id, None)
         self._publish(rows)
+        self.committer.published()
         self.position = batch.position
         while self._waiting and self._waiting[0][0] <= self.position:
             heapq.heappop(self._waiting)[2].set()
@@ -271,23 +277,26 @@ class Core:
         """Send changed rooms to everybody's list, coalesced, until cancelled."""
         while True:
             await self._list_due.wait()
-            self._list_due = trio.Event()
-            changed, self._changed = self._changed, {}
-            for room_id in changed:
-                self._tell_changed(room_id)
-            await trio.sleep(self._pause())
+            began = trio.current_time()
+            self._tell_changed()
+            if not self._changed:
+                self._list_due = trio.Event()
+            # However many rooms change and however many people are told, the lists take a bounded share of the time.
+            took = trio.current_time() - began
+            await trio.sleep(max(self.config.list_interval, took * LIST_REST))
 
-    def _tell_changed(self, room_id: str) -> None:
-        room = self.engine.rooms.get(room_id)
-        if room is None:
-            return
-        updated = RoomUpdated(**room.glance())
-        audience = self.everyone
-        if room.record.private:
-            channel = self.channels.get(room_id)
-            audience = channel.attached if channel else Audience()
-        audience.tell(updated, self.now_ms(), self.renderer)
-
-    def _pause(self) -> float:
-        """Grow with the audience, so that a join storm costs everybody's list a bounded share of the time."""
-        return self.config.list_interval * max(1.0, len(self.sessions) / 200)
+    def _tell_changed(self) -> None:
+        most = max(1, LIST_LINES // max(1, len(self.sessions)))
+        public: list[Event] = []
+        for room_id in list(islice(self._changed, most)):
+            del self._changed[room_id]
+            room = self.engine.rooms.get(room_id)
+            if room is None:
+                continue
+            updated = RoomUpdated(**room.glance())
+            if not room.record.private:
+                public.append(updated)
+            elif room_id in self.channels:
+                self.channels[room_id].attached.tell(updated, self.now_ms(), self.renderer)
+        if public:
+            self.everyone.tell_all(public, self.now_ms(), self.renderer)
