@@ -298,12 +298,14 @@ class Actor:
         links = self.world.network.of(me)
         for link in links:
             link.stop_reading()
-        if self.random.random() < 0.5:
-            with trio.move_on_after(self.random.uniform(0.2, 2.0)):
-                await self.random.choice((self._say_many, self._join, self._create, self._leave))(me, client)
-        await trio.sleep(self.random.choice((0.3, 1.5, 4.0)))
-        for link in links:
-            link.read_on()
+        try:
+            if self.random.random() < 0.5:
+                with trio.move_on_after(self.random.uniform(0.2, 2.0)):
+                    await self.random.choice((self._say_many, self._join, self._create, self._leave))(me, client)
+            await trio.sleep(self.random.choice((0.3, 1.5, 4.0)))
+        finally:
+            for link in links:
+                link.read_on()
 
     async def _cut(self, me: str, client: Client) -> None:
         if not self.world.network.healed:
@@ -312,7 +314,7 @@ class Actor:
         await trio.lowlevel.checkpoint()
 
     async def _be_slow(self, me: str, client: Client) -> None:
-        self._slow = not self._slow
+        self._slow = not self._slow and not self.world.network.healed
         await trio.lowlevel.checkpoint()
 
     async def _go(self, me: str, client: Client) -> None:

@@ -347,9 +347,15 @@ def _explained(world: World) -> Iterator[None]:
         raise
 
 
+def _task_names(nursery: trio.Nursery) -> list[str]:
+    """Name every task that runs in a nursery, and in those inside."""
+    tasks = list(nursery.child_tasks)
+    inside = [name for task in tasks for inner in task.child_nurseries for name in _task_names(inner)]
+    return sorted([*(task.name for task in tasks), *inside])
+
+
 async def run_world(seed: int, random: Random) -> World:
     """Live through the world of a seed. Raises `HistoryViolated` or `WorldBroken`."""
-    before = trio.lowlevel.current_statistics().tasks_living
     async with trio.open_nursery() as nursery:
         world = World(seed, random, nursery)
         with world.network.installed():
@@ -364,10 +370,10 @@ async def run_world(seed: int, random: Random) -> World:
                 await world._until("the server has stopped", lambda: world.server is None)
                 await world._until("every link is gone", lambda: not world.network.links)
             await trio.sleep(5.0)
-            left = trio.lowlevel.current_statistics().tasks_living - before
+            left = _task_names(nursery)
             nursery.cancel_scope.cancel()
     if left:
-        raise WorldBroken(f"{left} tasks are left over (seed {seed})")
+        raise WorldBroken(f"tasks are left over (seed {seed}): {', '.join(left)}")
     world.trace += [str(fact) for fact in world.history.facts]
     return world
 

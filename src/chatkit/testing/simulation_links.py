@@ -91,6 +91,7 @@ class SimulatedLink:
                 lane.source.abort()
                 lane.target.abort()
             self.network.links.pop(self.number, None)
+            self.read_on()
 
     def stop_reading(self) -> None:
         """Let what the server sends wait, until `read_on`."""
