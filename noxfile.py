@@ -92,7 +92,8 @@ def torture(session: nox.Session) -> None:
         "CHATKIT_SEEDS": "20000",
     }
     patience = ("--timeout=0", "-o", "faulthandler_timeout=0")
-    session.run("pytest", "tests/torture", "tests/simulation", *patience, *session.posargs, env=long)
+    suites = ("tests/torture", "tests/simulation", "tests/delivery", "tests/hardening", "-m", "slow or not slow")
+    session.run("pytest", *suites, *patience, *session.posargs, env=long)
 
 
 def need(session: nox.Session, *what: str) -> None:

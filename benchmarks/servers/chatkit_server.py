@@ -9,6 +9,7 @@ import attrs
 import trio
 
 from chatkit import ServerConfig, open_server
+from chatkit.server.tuning import tune_process
 
 
 async def serve(port: int, store: str) -> None:
@@ -28,6 +29,7 @@ def main() -> None:
     parser.add_argument("port", type=int)
     parser.add_argument("store")
     arguments = parser.parse_args()
+    tune_process()
     trio.run(serve, arguments.port, arguments.store)
 
 

@@ -20,6 +20,7 @@ from chatkit.frontends.serve.flags import token_of, with_flags
 from chatkit.private import private_nursery
 from chatkit.server import Server, ServerConfig, open_server
 from chatkit.server.settings import ServeOptions, Settings
+from chatkit.server.tuning import tune_process
 
 log = logging.getLogger("chatkit.server")
 _BY_SIGNAL = {signal.SIGINT: Exit.INTERRUPTED, signal.SIGTERM: Exit.TERMINATED}
@@ -41,6 +42,7 @@ def serve(settings: Settings) -> int:
         operator_token=token_of(settings), ssl_context=certificates.context if certificates else None
     )
     start_logging(options.log_level, Path(options.log_file) if options.log_file else None)
+    tune_process()
     return trio.run(_serve, options, config, certificates)
 
 
