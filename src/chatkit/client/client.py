@@ -28,10 +28,10 @@ from chatkit.client.link import Link
 from chatkit.client.outbox import Outbox, Unsent
 from chatkit.client.pacing import Pacing
 from chatkit.client.room import Room
-from chatkit.client.state import ClientState
+from chatkit.client.state import MOST_ROOMS, ClientState
 from chatkit.client.status import Closed, Connected, Reconnecting, Status, StatusStream
 from chatkit.client.streams import EventStream
-from chatkit.client.window import seq_of
+from chatkit.client.window import room_of, seq_of
 from chatkit.errors import ChatError, ConnectFailed, Disconnected, RequestFailed
 from chatkit.private import private_nursery
 from chatkit.protocol import messages as m
@@ -50,6 +50,10 @@ REFETCHED = 50
 """Entries fetched anew for a room whose log is another one after a reconnect."""
 STABLE = 1.0
 """A conversation of at least this many seconds makes the backoff begin anew."""
+LEAST_REST = 0.05
+"""Seconds before a request that was refused for its rate is made again, whatever the server says."""
+HEARTBEATS = (1.0, 300.0)
+"""The shortest and the longest heartbeat a client believes, in seconds."""
 OUTBOX_BACKOFF = Backoff()
 """How patiently a message in the outbox is tried again while the server cannot keep it."""
 TRY_AGAIN = frozenset({"storage_unavailable", "rate_limited", "internal_error"})
@@ -175,7 +179,7 @@ class Client:
             except RequestFailed as error:
                 if error.code != "rate_limited" or error.retry_after is None:
                     raise
-                await trio.sleep(error.retry_after)
+                await trio.sleep(max(error.retry_after, LEAST_REST))
 
     async def _ask_once(self, request: m.Request[R], on_reply: Callable[[R], object] | None) -> Answer[R]:
         call = Call(request, on_reply)
@@ -354,13 +358,20 @@ class Client:
             self._handle(state.name)  # so that its cursor begins at the login, not when it is first asked for
 
     async def _list_rooms(self, link: Link) -> None:
-        def take(page: m.Rooms) -> None:
-            self.state.listed(page.rooms, first=last is None, more=page.more and bool(page.rooms))
-
+        asked = 0
         last: str | None = None
+
+        def goes_on(page: m.Rooms) -> bool:
+            return page.more and bool(page.rooms) and page.rooms[-1].room != last and asked < MOST_ROOMS
+
+        def take(page: m.Rooms) -> None:
+            nonlocal asked
+            asked += len(page.rooms)
+            self.state.listed(page.rooms, first=last is None, more=goes_on(page))
+
         while True:
             page: m.Rooms = await _ask(link, Call(m.ListRooms(after=last), take, once=True))
-            if not (page.more and page.rooms):
+            if not goes_on(page):
                 return
             last = page.rooms[-1].room
 
@@ -382,8 +393,7 @@ class Client:
 
     def _happened(self, event: m.Event, timestamp: int) -> None:
         step = self.state.apply(event, timestamp)
-        name = getattr(event, "room", None)
-        room = self._rooms.get(name) if isinstance(name, str) else None
+        room = self._rooms.get(room_of(event) or "")
         if isinstance(event, m.RoomDeleted):
             self._rooms.pop(event.room, None)
         if room is not None:
@@ -554,6 +564,7 @@ async def _receive(link: Link, ended: list[Disconnected], over: trio.Event) -> N
 async def _keep_heartbeat(link: Link, interval: float) -> None:
     """End a link on which the server has been silent for too long, though it was asked for a sign of life."""
     connection, asked = link.connection, False
+    interval = min(max(interval, HEARTBEATS[0]), HEARTBEATS[1])
     while True:
         await trio.sleep(interval / 3)
         silent = trio.current_time() - connection.last_heard

@@ -11,12 +11,17 @@ from chatkit.client.cursor import Cursor
 from chatkit.client.message import Message, Pending
 from chatkit.client.state import RoomState
 from chatkit.client.streams import EntryStream, MessageStream
+from chatkit.errors import ProtocolError
 from chatkit.protocol import messages as m
 from chatkit.protocol import times
 from chatkit.protocol.positions import Position
 
 if TYPE_CHECKING:
     from chatkit.client.client import Client
+
+
+MOST_LISTED = 100_000
+"""People in one room, beyond which a server is not believed."""
 
 
 class Room:
@@ -134,6 +139,8 @@ class Room:
         def take(page: m.Users) -> None:
             nonlocal moves
             moves = moves if found else self.state.moves
+            if page.more and (len(found) > MOST_LISTED or (page.users and page.users[-1].user == last)):
+                raise ProtocolError("the list of people does not end")
             found.extend(page.users)
             if not (page.more and page.users):
                 self.client.state.listed_users(self.name, found, moves=moves)

@@ -1,7 +1,8 @@
 """What a frontend shows, as a pure reducer: replies and events in, rooms and messages out. No I/O, no clock, no Trio.
 
-The law: old state and the events since equal what a fresh login would fetch (but for how far back messages reach);
-and an own message is shown once, whether its reply or its event comes first.
+The laws: old state and the events since equal what a fresh login would fetch (but for how far back messages reach);
+an own message is shown once, whether its reply or its event comes first; and whatever a server says, what is held of
+it stays within bounds.
 """
 
 from __future__ import annotations
@@ -12,9 +13,20 @@ import attrs
 from attrs import Factory, define, evolve
 
 from chatkit.client.message import Message, Pending
-from chatkit.client.window import Window, seq_of
+from chatkit.client.window import Allowance, Window, room_of, seq_of
+from chatkit.errors import ProtocolError
 from chatkit.protocol import messages as m
 from chatkit.protocol.positions import Position, Step
+
+MOST_ROOMS = 20_000
+"""Rooms that are known at a time; of more nothing is kept unless one enters them."""
+MOST_MEMBERS = 10_000
+"""Members that comings alone make known in a room; with more its list is stale."""
+LONGEST_NAME = 256
+"""Characters. Names are shorter by far (32), and so are roles and epochs: a longer one is nonsense."""
+LONGEST_TOPIC = 16_384
+LONGEST_NOTICE = 16_384
+"""Characters of a notice that are shown."""
 
 SUMMARY_FIELDS = tuple(attribute.name for attribute in attrs.fields(m.Summary))
 
@@ -65,6 +77,7 @@ class ClientState:
         self.rooms: dict[str, RoomState] = {}
         self.notices: list[str] = []
         self._keep = keep
+        self._allowance = Allowance()
         self._named: set[str] | None = None
         """Rooms heard of since the list of rooms began to come; None when none is coming."""
 
@@ -76,7 +89,9 @@ class ClientState:
     # ── replies ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def logged_in(self, reply: m.LoggedIn) -> None:
-        """Take in who one is and which rooms one is in."""
+        """Take in who one is and which rooms one is in. Raises `ProtocolError` for nonsense."""
+        if len(reply.rooms) > MOST_ROOMS:
+            raise ProtocolError("nobody is in that many rooms")
         self.user, self.role = reply.user, reply.role
         inside = {summary.room for summary in reply.rooms}
         for room in self.rooms.values():
@@ -97,7 +112,7 @@ class ClientState:
         if more:
             return
         for name in [name for name, room in self.rooms.items() if name not in self._named and not room.joined]:
-            del self.rooms[name]
+            self.rooms.pop(name).window.release()
         self._named = None
 
     def entered(self, reply: m.Joined) -> RoomState:
@@ -129,7 +144,7 @@ class ClientState:
         room.members.clear()
         room.pending.clear()
         if room.summary.private:
-            del self.rooms[name]
+            self.rooms.pop(name).window.release()
 
     def listed_users(self, name: str, users: Iterable[m.UserInfo], *, moves: int | None = None) -> None:
         """Take in the complete list of people in a room. ``moves`` is what `RoomState.moves` was at its first page."""
@@ -178,13 +193,15 @@ class ClientState:
     # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def apply(self, event: m.Event, timestamp: int) -> Step | None:
-        """Take in one event. For a durable one, say whether it was the next, known already, or came after a gap."""
+        """Take in one event. For a durable one, say whether it was the next, known already, or came after a gap.
+        Raises `ProtocolError` for nonsense."""
         match event:
             case m.RoomUpdated() | m.RoomCreated():
                 self._summary(_summary_of(event))
             case m.RoomDeleted(room=name):
                 self.left(name)
-                self.rooms.pop(name, None)
+                if name in self.rooms:
+                    self.rooms.pop(name).window.release()
             case m.UserJoined(room=name, user=user, users=users, role=role):
                 self._present(name, users)
                 self._member_joined(name, m.UserInfo(user=user, role=role or ""))
@@ -194,15 +211,13 @@ class ClientState:
             case m.UserRenamed(user=user, was=was):
                 self._rename(was, user)
             case m.System(text=text):
-                self.notices = [*self.notices[-99:], text]
+                self.notices = [*self.notices[-99:], text[:LONGEST_NOTICE]]
             case _:
                 return self._durable(m.Entry(event=event, timestamp=timestamp))
         return None
 
     def _durable(self, entry: m.Entry) -> Step | None:
-        data = getattr(entry.event, "data", {})
-        name = getattr(entry.event, "room", None) or (data.get("room") if isinstance(data, dict) else None)
-        room = self.rooms.get(name) if isinstance(name, str) else None
+        room = self.rooms.get(room_of(entry.event) or "")
         if room is None or not room.joined or not seq_of(entry):
             return None
         return self._take(room, entry)
@@ -221,21 +236,30 @@ class ClientState:
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _summary(self, summary: m.Summary) -> RoomState:
+    def _summary(self, summary: m.Summary) -> None:
+        _check_names(summary.room, summary.epoch)
+        if len(summary.topic) > LONGEST_TOPIC:
+            raise ProtocolError(f"the topic of {summary.room!r} has {len(summary.topic)} characters")
+        room = self.rooms.get(summary.room)
+        if room is None and len(self.rooms) >= MOST_ROOMS:
+            return
         if self._named is not None:
             self._named.add(summary.room)
-        room = self.rooms.get(summary.room)
         if room is None:
-            window = Window(summary.epoch, summary.head, self._keep)
-            room = self.rooms[summary.room] = RoomState(summary, window)
-        else:
-            room.summary = evolve(summary, head=max(summary.head, room.window.track.seq if room.joined else 0))
+            self._add(summary)
+            return
+        room.summary = evolve(summary, head=max(summary.head, room.window.track.seq if room.joined else 0))
         if room.joined and room.summary.users != len(room.members):
             room.members_stale = True
+
+    def _add(self, summary: m.Summary) -> RoomState:
+        window = Window(summary.epoch, summary.head, self._keep, self._allowance)
+        room = self.rooms[summary.room] = RoomState(summary, window)
         return room
 
     def _enter(self, summary: m.Summary) -> RoomState:
-        room = self._summary(summary)
+        self._summary(summary)
+        room = self.rooms.get(summary.room) or self._add(summary)
         if not room.joined:
             room.joined = True
             room.window.reset(summary.epoch, summary.head)
@@ -247,10 +271,12 @@ class ClientState:
             room.summary = evolve(room.summary, users=users)
 
     def _member_joined(self, name: str, member: m.UserInfo) -> None:
+        _check_names(member.user, member.role)
         room = self.rooms.get(name)
         if room is not None and room.joined:
             room.moves += 1
-            room.members[member.user] = member
+            if len(room.members) < MOST_MEMBERS or member.user in room.members:
+                room.members[member.user] = member
             room.members_stale = room.members_stale or room.users != len(room.members)
 
     def _member_left(self, name: str, user: str) -> None:
@@ -261,11 +287,18 @@ class ClientState:
             room.members_stale = room.members_stale or room.users != len(room.members)
 
     def _rename(self, was: str, user: str) -> None:
+        _check_names(user)
         for room in self.rooms.values():
             info = room.members.pop(was, None)
             room.moves += 1
             if info is not None:
                 room.members[user] = evolve(info, user=user)
+
+
+def _check_names(*names: str) -> None:
+    for name in names:
+        if len(name) > LONGEST_NAME:
+            raise ProtocolError(f"a name of {len(name)} characters")
 
 
 def _summary_of(message: m.Summary) -> m.Summary:

@@ -16,7 +16,7 @@ from attrs import frozen
 
 from chatkit.client.cursor import Cursor
 from chatkit.client.message import Message
-from chatkit.client.window import seq_of
+from chatkit.client.window import growing, room_of, seq_of, size_of
 from chatkit.errors import PositionLost
 from chatkit.protocol import messages as m
 from chatkit.protocol.positions import Position
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from chatkit.client.room import Room
 
 MOST_WAITING = 10_000
+WAITING_BYTES = 16_777_216
+"""What waits for a reader holds about this many bytes at most."""
 FETCH = 200
 
 
@@ -115,7 +117,7 @@ class EntryStream:
         page = await self._room.history(after=seq, limit=FETCH)
         if page.epoch != self._position.epoch:
             self._lose(0, page.epoch)
-        fetched = [entry for entry in page.events if seq_of(entry) > seq]
+        fetched = growing(page.events, seq)
         oldest = seq_of(fetched[0]) if fetched else self._room.state.window.first
         if oldest > seq + 1 and not self._gap_told:
             self._lose(oldest - 1)
@@ -173,18 +175,20 @@ class EventStream:
         self._room_of = room_of
         self._failed = failed
         self._waiting: deque[Happening] = deque()
+        self._waiting_bytes = 0
         self._lost: dict[str, int] = {}
         self._arrived = trio.Event()
 
     def put(self, event: m.Event, timestamp: int) -> None:
         """Add what just happened."""
-        seq = seq_of(m.Entry(event=event, timestamp=timestamp))
-        name = getattr(event, "room", None)
+        seq, name = seq_of(m.Entry(event=event, timestamp=timestamp)), room_of(event) or ""
         if seq and name in self._lost:
             return
-        if len(self._waiting) < MOST_WAITING:
+        size = size_of(event)
+        if len(self._waiting) < MOST_WAITING and self._waiting_bytes + size <= WAITING_BYTES:
             self._waiting.append(Happening(event, timestamp))
-        elif seq and isinstance(name, str):
+            self._waiting_bytes += size
+        elif seq and self._room_of(name) is not None:
             self._lost[name] = seq
         self.wake()
 
@@ -199,7 +203,9 @@ class EventStream:
         await trio.lowlevel.checkpoint_if_cancelled()
         while True:
             if self._waiting:
-                return self._waiting.popleft()
+                happening = self._waiting.popleft()
+                self._waiting_bytes -= size_of(happening.event)
+                return happening
             if self._lost:
                 await self._fetch_lost()
                 continue
@@ -216,8 +222,10 @@ class EventStream:
             del self._lost[name]
             return
         page = await room.history(after=seq - 1, limit=FETCH)
-        fresh = [entry for entry in page.events if seq_of(entry) <= room.state.position.seq]
-        self._waiting.extend(Happening(entry.event, entry.timestamp) for entry in fresh)
+        fresh = [entry for entry in growing(page.events, seq - 1) if seq_of(entry) <= room.state.position.seq]
+        for entry in fresh:
+            self._waiting.append(Happening(entry.event, entry.timestamp))
+            self._waiting_bytes += size_of(entry.event)
         self._lost[name] = seq_of(fresh[-1]) + 1 if fresh else room.state.position.seq + 1
         if self._lost[name] > room.state.position.seq:
             del self._lost[name]
