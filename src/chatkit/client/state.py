@@ -24,7 +24,7 @@ MOST_MEMBERS = 10_000
 """Members that comings alone make known in a room; with more its list is stale."""
 LONGEST_NAME = 256
 """Characters. Names are shorter by far (32), and so are roles and epochs: a longer one is nonsense."""
-LONGEST_TOPIC = 16_384
+LONGEST_TOPIC = 4_096
 LONGEST_NOTICE = 16_384
 """Characters of a notice that are shown."""
 
