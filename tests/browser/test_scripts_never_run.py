@@ -1,0 +1,131 @@
+"""What people write is text: more than a hundred ways to smuggle a script into the page, none of which runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import product
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from conftest import ServerProcess, Visit, serving
+
+RUN = ("hacked()", "alert(1)", "window.hacked=1", "fetch('/hacked')")
+SHAPES = (
+    "<script>{}</script>",
+    "</script><script>{}</script>",
+    "<script src=data:,{}></script>",
+    "<img src=x onerror={}>",
+    '<img src=x onerror="{}">',
+    "<svg onload={}>",
+    "<svg><script>{}</script></svg>",
+    "<svg><animate onbegin={} attributeName=x dur=1s>",
+    "<body onload={}>",
+    "<iframe src=javascript:{}></iframe>",
+    "<iframe srcdoc='<script>{}</script>'></iframe>",
+    "<a href=javascript:{}>x</a>",
+    "<details open ontoggle={}>x</details>",
+    "<input autofocus onfocus={}>",
+    "<video><source onerror={}></video>",
+    "<audio src=x onerror={}></audio>",
+    "<marquee onstart={}>x</marquee>",
+    "<object data=javascript:{}></object>",
+    "<embed src=javascript:{}>",
+    "<form action=javascript:{}><button>x</button></form>",
+    "<math><mi xlink:href=javascript:{}>x</mi></math>",
+    "<style>@import 'javascript:{}';</style>",
+    "<base href=javascript:{}//>",
+    "<meta http-equiv=refresh content=0;url=javascript:{}>",
+    "<template><script>{}</script></template>",
+    "<noscript><p title='</noscript><img src=x onerror={}>'>",
+    "javascript:{}",
+    "${{{}}}",
+    "{{{{constructor.constructor('{}')()}}}}",
+    "'-{}-'",
+    '"><script>{}</script>',
+    "--><script>{}</script>",
+    "]]><script>{}</script>",
+    "\u2028{}\u2029",
+    "<scr\0ipt>{}</scr\0ipt>",
+    "&lt;script&gt;{}&lt;/script&gt;",
+    "%3Cscript%3E{}%3C/script%3E",
+    "\u202e<script>{}</script>",
+)
+PAYLOADS = [shape.format(run) for shape, run in product(SHAPES, RUN)]
+NAMES = [
+    "<b>",
+    "<script>",
+    "x<img>",
+    "'\"><svg>",
+    "${x}",
+    "__proto__",
+    "constructor",
+    "toString",
+    "&lt;b&gt;",
+    "a\u202eb",
+]
+"""Short enough for a name, and names that mean something to JavaScript."""
+
+SPREAD = """async ([payloads, names]) => {
+  const made = [];
+  const attempt = async (action, data) => {
+    try { made.push(Object.values(await ask(action, data))[0]); }
+    catch (error) { if (error.code !== "bad_name") throw error; }
+  };
+  for (const text of payloads) await ask("send_message", { room: "general", text });
+  for (let number = 0; number < payloads.length; number += 4)
+    await ask("create_room", { room: `room-${number}`, topic: payloads[number] });
+  for (const name of [...names, ...payloads]) {
+    await attempt("create_room", { room: name });
+    await attempt("rename", { user: name });
+  }
+  return made;
+}"""
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ServerProcess]:
+    with serving(tmp_path, "--no-rate-limits", "--store", "memory://") as running:
+        yield running
+
+
+def test_no_payload_runs(server: ServerProcess, visits: Callable[[], Visit]) -> None:
+    assert len(set(PAYLOADS)) >= 100
+    pages = [visits().context.new_page() for _ in range(2)]
+    for page, name in zip(pages, ("eve", "ann"), strict=True):
+        page.add_init_script("window.hacked = undefined")
+        page.goto(server.url)
+        page.fill("#name", name)
+        page.click("#connect button")
+        expect(page.locator("#me")).to_have_text(f"You are {name}")
+    eve, ann = pages
+    requested: list[str] = []
+    ann.on("request", lambda request: requested.append(request.url))
+    made = set(eve.evaluate(SPREAD, [PAYLOADS, NAMES]))
+    assert {"x<img>", "constructor", "toString"} <= made  # few are names: the rest is refused
+    expect(ann.locator("#log li.message")).to_have_count(len(PAYLOADS))
+    assert ann.locator("#log li.message bdi").evaluate_all("found => found.map(one => one.textContent)") == PAYLOADS
+
+    # A room's name and topic, in the list and as the title.
+    for room in [*sorted(made), "room-0", "room-80"]:
+        button = ann.locator("#rooms button").filter(has=ann.get_by_text(room, exact=True)).first
+        if button.count():
+            button.click()
+            expect(ann.locator("#title")).to_contain_text(room)
+    ann.fill("#text", "/rooms")
+    ann.press("#text", "Enter")
+
+    # In one's own hands, too: typed here, and shown while it is on its way.
+    for payload in PAYLOADS[::10]:
+        ann.fill("#text", payload)
+        ann.press("#text", "Enter")
+    expect(ann.locator("#log .pending")).to_have_count(0)
+
+    for page in pages:
+        assert page.evaluate("window.hacked") is None
+        assert (
+            page.locator("#chat :is(script, img, svg, iframe, a, style, object, embed, video, audio, math)").count()
+            == 0
+        )
+    assert not [url for url in requested if "hacked" in url or not url.startswith(server.url)]
