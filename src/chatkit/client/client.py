@@ -50,6 +50,8 @@ REFETCHED = 50
 """Entries fetched anew for a room whose log is another one after a reconnect."""
 STABLE = 1.0
 """A conversation of at least this many seconds makes the backoff begin anew."""
+LONGEST_REF = 2**53
+"""Stands in for a request's ref where its size is reckoned."""
 LEAST_REST = 0.05
 """Seconds before a request that was refused for its rate is made again, whatever the server says."""
 HEARTBEATS = (1.0, 300.0)
@@ -173,13 +175,19 @@ class Client:
         """As `request`, with the reply's time; ``on_reply`` sees the reply before any later event takes effect."""
         self.check_alive()
         while True:
-            await self._pacing.wait_turn(request)
+            if self._link is not None:
+                await self._wait_turn(request)
             try:
                 return await self._ask_once(request, on_reply)
             except RequestFailed as error:
                 if error.code != "rate_limited" or error.retry_after is None:
                     raise
                 await trio.sleep(max(error.retry_after, LEAST_REST))
+
+    async def _wait_turn(self, request: m.Request[Any]) -> None:
+        counts = self._pacing.counts_bytes
+        size = len(self._dial.codec.encode_request(request, LONGEST_REF)) if counts else 0
+        await self._pacing.wait_turn(request, size)
 
     async def _ask_once(self, request: m.Request[R], on_reply: Callable[[R], object] | None) -> Answer[R]:
         call = Call(request, on_reply)
@@ -378,9 +386,9 @@ class Client:
     async def _send_waiting(self, link: Link) -> None:
         with suppress(Disconnected):
             while self._waiting:
-                call = self._waiting.popleft()
-                if not call.done:
-                    await link.send(call)
+                await self._wait_turn(self._waiting[0].request)
+                if self._waiting:  # nobody may wait any more for what was first
+                    await link.send(self._waiting.popleft())
             self._link = link
 
     def _carry_over(self, link: Link) -> None:

@@ -93,10 +93,12 @@ class Outlet:
 
         Raises `trio.BrokenResourceError` once the stream is broken, `trio.ClosedResourceError` after the last frame.
         """
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()
         if self.over:
+            await trio.lowlevel.cancel_shielded_checkpoint()
             raise trio.BrokenResourceError if self.broken else trio.ClosedResourceError
-        self.push_anyway(bytes(data))
+        self.push_anyway(bytes(data))  # before any other task runs: what is sent first goes first
+        await trio.lowlevel.cancel_shielded_checkpoint()
         await self.flush()
 
     async def flush(self) -> None:
