@@ -17,6 +17,7 @@ from chatkit.backend.memory_store import MemoryStore
 from chatkit.engine.decisions import Attach
 from chatkit.engine.engine import Engine
 from chatkit.errors import StorageUnavailable
+from chatkit.protocol.positions import Position
 from chatkit.server.channel import Channel
 from chatkit.server.committer import Committer
 from chatkit.server.core import Core
@@ -114,14 +115,14 @@ def lost_on_slow(original: Any) -> Any:
 
 
 def epoch_ignored(original: Any) -> Any:
-    """A position in any log is taken for one in this."""
+    """A position in any log is taken for one in this, as far as this goes."""
 
     def rooms_at_login(engine: Engine, state: Any, request: Any, now: float) -> Any:
         resume = request.resume
         if resume is not None:
             here = {name: engine.room_named(name) for name in resume}
             resume = {
-                name: evolve(position, epoch=room.record.epoch) if (room := here[name]) else position
+                name: Position(room.record.epoch, min(position.seq, room.head)) if (room := here[name]) else position
                 for name, position in resume.items()
             }
         return original(engine, state, evolve(request, resume=resume), now)

@@ -248,6 +248,8 @@ class World:
                 await look()
                 quiet = quiet + 1 if all(actor.has_caught_up(logs) for actor in self.actors) else 0
         if patience.cancelled_caught:
+            await self._final_logs()
+            self.history.check()  # it may know the cause
             lines = [actor.standing(logs) for actor in self.actors]
             raise WorldBroken("somebody never caught up\n" + "\n".join(lines))
 
