@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.server.wires import MemoryWire, Site, Wire, site
 
 import chatkit
-from chatkit.client import Backoff, Client
+from chatkit.client import Backoff, Client, Connected
 from chatkit.protocol import messages as m
 from chatkit.protocol.rates import Bucket, Rate
 from chatkit.server import Server, ServerConfig
@@ -274,6 +274,27 @@ async def test_what_gathered_while_the_link_was_down_is_paced_too(autojump_clock
                 await trio.sleep(110)
         assert refusals(server) == 0
         assert server.counters.closed[4429] == 0
+
+
+@pytest.mark.parametrize("down", [False, True])
+async def test_what_cannot_be_sent_is_refused_at_once_and_harms_no_link(down: bool, autojump_clock: object) -> None:
+    async with (
+        chatkit.open_server("memory://", listen=()) as server,
+        server.connect(user="ann", reconnect=Backoff(first=9.0, most=9.0)) as ann,
+    ):
+        room = ann.rooms["general"]
+        for said, wrong in (("x" * 70_000, chatkit.RequestFailed), ("\ud800", chatkit.UsageError)):
+            if down:
+                for session in list(server._core.sessions.values()):
+                    session.connection.abort()
+                async for status in ann.statuses():
+                    if not isinstance(status, Connected):
+                        break
+            with pytest.raises(wrong) as caught:
+                await room.send(said)
+            assert wrong is chatkit.UsageError or caught.value.code == "too_large"
+        assert (await room.send("good")).seq == 1
+        assert server.counters.closed[1009] == 0
 
 
 async def test_a_refusal_that_comes_all_the_same_is_waited_out(autojump_clock: object) -> None:

@@ -32,7 +32,7 @@ from chatkit.client.state import MOST_ROOMS, ClientState
 from chatkit.client.status import Closed, Connected, Reconnecting, Status, StatusStream
 from chatkit.client.streams import EventStream
 from chatkit.client.window import room_of, seq_of
-from chatkit.errors import ChatError, ConnectFailed, Disconnected, RequestFailed
+from chatkit.errors import ChatError, ConnectFailed, Disconnected, RequestFailed, UsageError
 from chatkit.private import private_nursery
 from chatkit.protocol import messages as m
 from chatkit.protocol.codec import Codec
@@ -185,8 +185,10 @@ class Client:
                 await trio.sleep(max(error.retry_after, LEAST_REST))
 
     async def _wait_turn(self, request: m.Request[Any]) -> None:
-        counts = self._pacing.counts_bytes
-        size = len(self._dial.codec.encode_request(request, LONGEST_REF)) if counts else 0
+        size = 0
+        if self._pacing.counts_bytes:
+            with suppress(UsageError):  # which sending it will tell
+                size = len(self._dial.codec.encode_request(request, LONGEST_REF))
         await self._pacing.wait_turn(request, size)
 
     async def _ask_once(self, request: m.Request[R], on_reply: Callable[[R], object] | None) -> Answer[R]:

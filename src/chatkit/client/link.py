@@ -1,16 +1,17 @@
 """One link to a server: requests out, each matched with its reply by ``ref``; events handed on in order.
 
-Laws: every call given to a link is answered by it or left over when it has ended; bytes go out in the order of the
+Laws: every call given to a link is ended by it or left over when it has ended; bytes go out in the order of the
 calls.
 """
 
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable
 
 from chatkit.client.calls import Answer, Call
-from chatkit.errors import ConnectFailed, Disconnected, ProtocolError, RequestFailed
+from chatkit.errors import ConnectFailed, Disconnected, ProtocolError, RequestFailed, UsageError
 from chatkit.protocol.codec import Codec, EventEnvelope, Failure, Success
 from chatkit.protocol.messages import Closing, Event, Hello
 from chatkit.transport.interface import Connection
@@ -27,6 +28,7 @@ class Link:
         self._on_event = on_event
         self._refs = itertools.count(1)
         self._calls: dict[int, Call] = {}
+        self._most_bytes = sys.maxsize
         self._unawaited: dict[int, Call] = {}
         """Calls nobody waits for any more, whose answers say where one is, or who."""
 
@@ -42,13 +44,24 @@ class Link:
             raise ConnectFailed(f"{self.connection.url} is no chatkit server: it did not say hello")
         if first.event.protocol != 1:
             raise ConnectFailed(f"{self.connection.url} speaks protocol {first.event.protocol}; this client speaks 1")
+        self._most_bytes = first.event.limits.get("max_message_bytes", self._most_bytes)
         return first.event
 
     async def send(self, call: Call) -> None:
-        """Send a call's request. Raises `Disconnected`; the call is then left over."""
+        """Send a call's request. Raises `Disconnected`; the call is then left over. One that cannot be sent, on this
+        link or any, is ended with why, and the link lives."""
         call.ref = next(self._refs)
+        try:
+            message = self._codec.encode_request(call.request, call.ref)
+        except UsageError as error:
+            call.finish(error)
+            return
+        if len(message) > self._most_bytes:
+            why = f"a request has at most {self._most_bytes} bytes here, and this one {len(message)}"
+            call.finish(RequestFailed("too_large", why))
+            return
         self._calls[call.ref] = call
-        await self.connection.send(self._codec.encode_request(call.request, call.ref))
+        await self.connection.send(message)
 
     def forget(self, call: Call) -> None:
         """Nobody waits for this call any more: it is not left over. What its answer changes in the client's state still

@@ -57,10 +57,10 @@ class Room:
         server announces its limit).
 
         While the link is down this waits, and sends again under the same op until the server has answered. Raises
-        `RequestFailed` (``empty_message``, ``not_in_room``, ``op_conflict``, ``storage_unavailable``: kept or not,
-        repeat it with the same op), `Disconnected` when the link is gone for good. Cancelling waits no longer: it may
-        be kept all the same, and with an outbox it will be. With an outbox this also waits while the server cannot keep
-        anything, instead of raising ``storage_unavailable``.
+        `RequestFailed` (``empty_message``, ``too_large``, ``not_in_room``, ``op_conflict``, ``storage_unavailable``:
+        kept or not, repeat it with the same op), `Disconnected` when the link is gone for good. Cancelling waits no
+        longer: it may be kept all the same, and with an outbox it will be. With an outbox this also waits while the
+        server cannot keep anything, instead of raising ``storage_unavailable``.
         """
         text, binary = (said, None) if isinstance(said, str) else (None, bytes(said))
         op = op or self.client.new_op()
