@@ -96,12 +96,17 @@ class ServerProcess:
 
 @asynccontextmanager
 async def running(
-    store: Path, listen: Sequence[str], *, under: Sequence[str] = (), pragma: str = ""
+    store: Path,
+    listen: Sequence[str],
+    *,
+    under: Sequence[str] = (),
+    pragma: str = "",
+    options: Sequence[str] = ("--no-rate-limits",),
 ) -> AsyncIterator[ServerProcess]:
     """Run a server on a store until the block ends, then kill it if it is there still. ``under`` is a command to run
     it by, ``pragma`` is set on its database; a server that a tracer ends while it starts is given as well."""
     command = [*under, sys.executable, str(LAUNCHER), "serve", "--store", f"sqlite:///{store}"]
-    command += ["--log-level", "error", "--no-rate-limits"]
+    command += ["--log-level", "error", *options]
     for url in listen:
         command += ["--listen", url]
     process = await trio.lowlevel.open_process(

@@ -1,0 +1,236 @@
+"""Who is let in: caps on connections in all, from one address and without a login; and thousands who only knock."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from raw import PATIENCE, Raw, dial, member, upgrade
+from tests.torture.processes import Holdings, ServerProcess, reserved_ports, running
+
+from chatkit.server import ServerConfig
+from chatkit.server.door import Door, Pass
+from chatkit.server.statistics import Counters
+
+STRANGERS = int(os.environ.get("TORTURE_STRANGERS", "500"))
+ATTACKER = "127.0.0.2"
+SETTLED = 12.0
+"""Seconds within which everything an attacker held is free again."""
+GOOD_LOGIN = 2.0
+"""Seconds, twice what is promised."""
+
+# ── the door alone ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Visitors:
+    """Those who come to a door, and whether they were thrown out."""
+
+    def __init__(self, **limits: int | bool) -> None:
+        self.counters = Counters()
+        self.door = Door(ServerConfig(**limits), self.counters)  # type: ignore[arg-type]
+        self.thrown_out: list[str] = []
+
+    def come(self, peer: str) -> Pass | None:
+        return self.door.enter(peer, self._noting(peer))
+
+    def _noting(self, peer: str) -> Callable[[], None]:
+        return lambda: self.thrown_out.append(peer)
+
+
+def test_the_cap_on_all_turns_away_who_comes_next() -> None:
+    visitors = Visitors(max_connections=2)
+    first, second = visitors.come("10.0.0.1:1"), visitors.come("10.0.0.2:1")
+    assert first
+    assert second
+    assert visitors.come("10.0.0.3:1") is None
+    assert visitors.thrown_out == []
+    first.leave()
+    first.leave()
+    assert visitors.come("10.0.0.3:1")
+    assert visitors.come("10.0.0.4:1") is None
+    assert visitors.counters.turned_away["full"] == 2
+
+
+@pytest.mark.parametrize(
+    ("ones", "other"),
+    [
+        (["10.0.0.1:1", "10.0.0.1:2"], "10.0.0.2:1"),
+        (["[2001:db8::1]:1", "[2001:db8::ffff:1]:2"], "[2001:db8:0:1::1]:1"),
+        (["[::ffff:10.0.0.1]:1", "10.0.0.1:2"], "[::ffff:10.0.0.2]:1"),
+    ],
+)
+@pytest.mark.parametrize("logged_in", [True, False])
+def test_the_caps_on_one_address(ones: list[str], other: str, logged_in: bool) -> None:
+    visitors = Visitors(max_connections_per_address=2, max_strangers_per_address=1 + logged_in)
+    inside = [visitors.come(one) for one in ones]
+    assert all(inside)
+    if logged_in:
+        for one in inside:
+            assert one
+            one.logged_in()
+        assert visitors.come(ones[0]) is None
+        assert visitors.counters.turned_away["address"] == 1
+    else:
+        assert visitors.thrown_out == ones[:1], "the oldest has to go"
+    assert visitors.come(other)
+    assert len(visitors.thrown_out) == (0 if logged_in else 1)
+
+
+def test_within_the_process_nobody_counts_by_address() -> None:
+    visitors = Visitors(max_connections_per_address=1, max_strangers_per_address=1)
+    assert all(visitors.come("memory") for _ in range(10))
+    assert visitors.thrown_out == []
+
+
+def test_the_cap_on_strangers_makes_the_oldest_go_and_nobody_who_is_logged_in() -> None:
+    visitors = Visitors(max_strangers=2)
+    known = visitors.come("10.0.0.1:1")
+    assert known
+    known.logged_in()
+    for number in range(2, 6):
+        assert visitors.come(f"10.0.0.{number}:1")
+    assert visitors.thrown_out == ["10.0.0.2:1", "10.0.0.3:1"]
+
+
+def test_without_rates_the_caps_per_address_are_off_and_the_others_stay() -> None:
+    limits = {"max_connections": 5, "max_strangers": 4, "max_strangers_per_address": 1}
+    visitors = Visitors(rate_limits=False, max_connections_per_address=1, **limits)
+    assert all(visitors.come(f"10.0.0.1:{number}") for number in range(5))
+    assert visitors.thrown_out == ["10.0.0.1:0"]
+
+
+peers = st.sampled_from(["10.0.0.1:1", "10.0.0.2:1", "[2001:db8::1]:1", "[2001:db8::2]:1", "memory"])
+
+
+@given(steps=st.lists(st.tuples(st.sampled_from(["come", "log in", "leave"]), peers, st.integers(0, 20)), max_size=80))
+def test_whatever_happens_the_caps_hold_and_nothing_is_left(steps: list[tuple[str, str, int]]) -> None:
+    caps = {"max_connections": 6, "max_connections_per_address": 4, "max_strangers": 4, "max_strangers_per_address": 2}
+    door = Door(ServerConfig(**caps), Counters())  # type: ignore[arg-type]
+    inside: list[Pass] = []
+    known: set[int] = set()
+
+    def enter(peer: str) -> None:
+        new: list[Pass] = []
+
+        def thrown_out() -> None:
+            assert id(new[0]) not in known, "somebody who is logged in has to go"
+            inside.remove(new[0])
+
+        entering = door.enter(peer, thrown_out)
+        if entering is not None:
+            new.append(entering)
+            inside.append(entering)
+
+    for action, peer, which in steps:
+        if action == "come":
+            enter(peer)
+        elif inside:
+            one = inside[which % len(inside)]
+            if action == "log in":
+                one.logged_in()
+                known.add(id(one))
+            else:
+                one.leave()
+                inside.remove(one)
+        strangers = [one for one in inside if id(one) not in known]
+        by_address = [one.address for one in inside if one.address]
+        assert len(inside) <= 6
+        assert len(strangers) <= 4
+        assert all(by_address.count(address) <= 4 for address in by_address)
+    for one in list(inside):
+        one.leave()
+    assert not door._inside
+    assert not door._waiting
+    assert not door._by_address
+    assert not door._waiting_by_address
+
+
+# ── thousands who only knock ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def knock(url: str, links: list[Raw]) -> None:
+    """Begin as many handshakes, from an address of the attacker's own, and finish none."""
+    half = {"ws": upgrade()[:-2], "tcp": b'{"action":"login"'}[url.partition(":")[0]]
+    for number in range(STRANGERS):
+        raw = await dial(url, source=ATTACKER)
+        links.append(raw)
+        await raw.send(half[: 1 + number % len(half)])
+
+
+async def good_login(url: str, name: str) -> float:
+    """Return how long a login and a message take."""
+    begun = monotonic()
+    async with member(url, user=name) as here:
+        assert (await here.ask("send_message", room="general", text="x"))["action"] == "success"
+        return monotonic() - begun
+
+
+async def back_to(baseline: Holdings, server: ServerProcess) -> float:
+    """Return once the server has what it had, and how long that took."""
+    begun = monotonic()
+    while True:
+        now = await server.holds()
+        if now.descriptors == baseline.descriptors and now.tasks <= baseline.tasks:
+            return monotonic() - begun
+        assert monotonic() - begun < 2 * SETTLED, (len(now.descriptors), len(baseline.descriptors), now.tasks)
+        await trio.sleep(0.1)
+
+
+@pytest.mark.parametrize("options", [(), ("--no-rate-limits",)], ids=["limits", "no limits"])
+async def test_half_open_handshakes(
+    options: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with reserved_ports(2) as (ws, tcp), trio.fail_after(12 * PATIENCE):
+        urls = [f"ws://127.0.0.1:{ws}", f"tcp://127.0.0.1:{tcp}"]
+        async with running(tmp_path / "chat.db", urls, options=options) as server:
+            for url in urls:
+                await good_login(url, f"ann-{url[:2]}")
+            await trio.sleep(1.2)  # until she is taken for gone
+            baseline = await server.holds()
+            for number, url in enumerate(urls):
+                links: list[Raw] = []
+                try:
+                    await knock(url, links)
+                    held = [await good_login(other, f"b{number}{which}") for which, other in enumerate(urls)]
+                    most = await server.holds()
+                finally:
+                    for at, raw in enumerate(links):
+                        raw.reset() if at % 2 else raw.close()
+                settled = await back_to(baseline, server)
+                for _ in range(STRANGERS):
+                    raw = await dial(url, source=ATTACKER)
+                    raw.reset() if _ % 2 else raw.close()
+                dropped = [await good_login(other, f"c{number}{which}") for which, other in enumerate(urls)]
+                settled_again = await back_to(baseline, server)
+                assert max(held + dropped) < GOOD_LOGIN
+                with capsys.disabled():
+                    print(
+                        f"\n{STRANGERS} handshakes half done over {url[:2]}, {options or 'limits'}: "
+                        f"{len(most.descriptors) - len(baseline.descriptors)} descriptors held, "
+                        f"good logins {max(held):.3f} and {max(dropped):.3f} s, free again after "
+                        f"{settled:.1f} and {settled_again:.1f} s, "
+                        f"{(most.resident - baseline.resident) / 1_048_576:+.1f} MiB at the most"
+                    )
+
+
+@pytest.mark.skipif("TORTURE_STRANGERS" not in os.environ, reason="waits for the deadline of ten seconds")
+async def test_handshakes_held_for_ever_are_ended_by_the_server(tmp_path: Path) -> None:
+    with reserved_ports(1) as (ws,), trio.fail_after(12 * PATIENCE):
+        url = f"ws://127.0.0.1:{ws}"
+        async with running(tmp_path / "chat.db", [url]) as server:
+            await good_login(url, "ann")
+            await trio.sleep(1.2)
+            baseline = await server.holds()
+            links: list[Raw] = []
+            try:
+                await knock(url, links)
+                await back_to(baseline, server)
+            finally:
+                for raw in links:
+                    raw.close()
