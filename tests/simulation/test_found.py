@@ -116,7 +116,6 @@ async def test_a_websocket_that_is_being_closed_gives_no_message_out_of_order() 
     assert got == [b"%d" % number for number in range(len(got))]
 
 
-@pytest.mark.xfail(strict=True, reason="a guest's author is the name of the login: a repeat by a later one is new")
 async def test_a_repeat_after_a_renaming_and_a_new_link_posts_once() -> None:
     store = await open_backend("memory://")
     async with open_server(store, listen=()) as server, server.connect(user="ann") as ann:

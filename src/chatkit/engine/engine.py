@@ -11,6 +11,7 @@ Laws:
 from __future__ import annotations
 
 import hashlib
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterable
 from typing import Any, assert_never
 
@@ -296,12 +297,13 @@ class Engine:
             raise _No(ErrorCode.BAD_CREDENTIALS, "this server has no accounts: log in without a password")
         name = check_name(request.user, "name")
         key = name_key(name)
-        token = request.token if request.token and _is_token(request.token) else self._new_token()
+        token = request.token if request.token and _is_token(request.token) else guest_token(self._new_token(), key)
         principal = principal_of(token)
         user = self.users.get(key)
         replaced: tuple[int, ...] = ()
         if user is None:
-            user = self.users[key] = User(principal, author=key, name=name, key=key, role=GUEST)
+            author = author_in(token) or key
+            user = self.users[key] = User(principal, author=author, name=name, key=key, role=GUEST)
         elif user.principal == principal:
             replaced = tuple(sorted(user.sessions))
         else:
@@ -525,8 +527,24 @@ def principal_of(token: str) -> str:
     return "guest:" + hashlib.sha256(token.encode()).hexdigest()[:32]
 
 
+def guest_token(secret: str, key: str) -> str:
+    """Return the token of a guest who first comes as ``key``. It says so for good: whoever renames and comes back with
+    it writes under the same author, so that what they repeat is known to be a repeat."""
+    return f"{secret}.{urlsafe_b64encode(key.encode()).decode().rstrip('=')}"
+
+
+def author_in(token: str) -> str | None:
+    """Return the author a guest's token names, None if it names none."""
+    encoded = token.partition(".")[2]
+    try:
+        author = urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode()
+        return author if author and name_key(author) == author else None
+    except (ValueError, ProtocolError):
+        return None
+
+
 def _is_token(token: str) -> bool:
-    return 32 <= len(token) <= 128 and token.isascii() and token.isprintable()
+    return 32 <= len(token) <= 256 and token.isascii() and token.isprintable()
 
 
 def _known(user: User | None) -> User:

@@ -20,6 +20,10 @@ from chatkit.server.config import ServerConfig
 from chatkit.server.logbook import Logbook
 from chatkit.server.statistics import Counters
 
+CROWD = 4
+"""Changes in one commit that show that many people speak at once …"""
+CROWD_LASTS = 0.1
+"""… and for how many seconds that is taken to go on; a lone message never waits."""
 BURST_ROUNDS = 50
 """Rounds of the event loop that a growing burst may delay its first message: well below a millisecond."""
 log = Logbook("chatkit.server.commit")
@@ -76,7 +80,7 @@ class Committer:
         self._config = config
         self._queue: deque[Ticket] = deque()
         self._bytes = 0
-        self._last_size = 0
+        self._crowd = 0.0
         self._last_end = -math.inf
         self._arrived = trio.Event()
         self._capacity = trio.Event()
@@ -139,9 +143,9 @@ class Committer:
     async def _let_burst_in(self) -> None:
         """What arrives together is read by several tasks one after the other, each when the loop comes round to it:
         wait as long as every round brings more, so that a burst is one commit and one write to each member."""
-        if self._last_size > 1 and trio.current_time() < self._last_end + self._config.commit_gather:
-            # Several were under way a moment ago: what comes now is the first of as many.
-            await self._gather()
+        if self._crowd >= CROWD and trio.current_time() < self._last_end + CROWD_LASTS:
+            # Many were under way a moment ago: what comes now is the first of as many.
+            await trio.sleep(self._config.commit_gather)
             return
         for _ in range(BURST_ROUNDS):
             before = len(self._queue)
@@ -160,7 +164,7 @@ class Committer:
             ticket.resolve(outcome)
         for ticket in tickets:
             ticket.finish()
-        self._last_size = len(tickets)
+        self._crowd = max(len(tickets), self._crowd / 2)
         if not self.full:
             self._capacity.set()
             self._capacity = trio.Event()
