@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 
-YOUNG, MIDDLE, OLD = 100_000, 50, 1000
+YOUNG, MIDDLE, OLD = 50_000, 20, 1000
 """Allocations between collections. A server holds a great many objects for as long as people are connected; walking
 all of them every few hundred logins made each login dearer the more there were (660 to 1,170 µs at 5,000)."""
 SWITCH_SECONDS = 0.001
