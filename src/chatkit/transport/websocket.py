@@ -162,7 +162,7 @@ class WebSocketConnection(Connection):
             with trio.move_on_after(self._options.close_timeout) as patience:
                 await self._shake_goodbye(code, reason)
             if not patience.cancelled_caught:
-                self._stream.close()
+                await self._stream.linger(LINGER_SECONDS)  # closed with bytes unread, our last words would be lost
         finally:
             self.abort()
 
