@@ -1,4 +1,4 @@
-"""Certificates of a test's own authority, and how long the long forms are."""
+"""Certificates of a test's own authority."""
 
 from __future__ import annotations
 
@@ -6,15 +6,7 @@ import ssl
 
 import pytest
 import trustme
-from attrs import frozen
-
-
-@frozen
-class Contexts:
-    """TLS for both ends."""
-
-    server: ssl.SSLContext
-    client: ssl.SSLContext
+from neighbours import Contexts
 
 
 @pytest.fixture(scope="session")
