@@ -45,7 +45,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """The documentation, where every warning is an error."""
-    need(session, "-e", ".[docs,testing]")
+    need(session, "-e", ".[docs,all]")
     session.run("python", "-m", "sphinx", "-W", "--keep-going", "-b", "html", "docs", "docs/_build")
 
 

@@ -47,8 +47,11 @@ POWERS = {2**53 - 1: "2⁵³ - 1"}
 class Table(SphinxDirective):
     """A directive without content that writes Markdown."""
 
+    sources: ClassVar[tuple[Any, ...]] = (codes, messages, vocabulary)
+    """The modules it is drawn from."""
+
     def run(self) -> list[nodes.Node]:
-        for source in (codes, messages, vocabulary):
+        for source in self.sources:
             self.env.note_dependency(inspect.getfile(source))
         container = nodes.container()
         lines = list(self.lines())

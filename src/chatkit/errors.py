@@ -64,9 +64,7 @@ class RequestFailed(ChatError):
     after which the same request may succeed, when the server knows; ``scope`` which rate was exceeded, if it was one.
     """
 
-    def __init__(
-        self, code: str, message: str, *, retry_after: float | None = None, scope: str | None = None
-    ) -> None:
+    def __init__(self, code: str, message: str, *, retry_after: float | None = None, scope: str | None = None) -> None:
         super().__init__(f"{message} ({code})")
         self.code = code
         self.message = message

@@ -11,9 +11,8 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from pages import Come, ServerProcess, Visit, serving
 from playwright.sync_api import Page, expect
-
-from conftest import Come, ServerProcess, Visit, serving
 
 
 def say(page: Page, text: str) -> None:

@@ -7,9 +7,8 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+from pages import ServerProcess, Visit, serving
 from playwright.sync_api import expect
-
-from conftest import ServerProcess, Visit, serving
 
 RUN = ("hacked()", "alert(1)", "window.hacked=1", "fetch('/hacked')")
 SHAPES = (

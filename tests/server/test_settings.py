@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -231,3 +232,9 @@ def test_records_name_flag_variable_and_origin() -> None:
     (record,) = [one for one in as_records(effective()) if one["name"] == "rates.messages.burst"]
     assert record["variable"] == "CHATKIT_RATES_MESSAGES_BURST"
     assert (record["from"], record["value"], record["default"], record["kind"]) == ("default", 100, 100, "number")
+
+
+def test_the_example_for_deploying_is_a_file_that_is_read() -> None:
+    example = Path(__file__).parents[2] / "examples" / "deploy" / "chatkit.toml"
+    settings = effective(file=("chatkit.toml", example.read_text()))
+    assert settings.config().trusted_proxies == ("127.0.0.1",)
