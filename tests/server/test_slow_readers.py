@@ -26,7 +26,7 @@ async def say(wire: Wire, *texts: str) -> None:
 async def say_until_lagging(here: Site, talker: Wire, reader: str) -> int:
     """Talk until the reader's link takes no more; return how many messages that were."""
     said, before = 0, -1
-    while waiting(here, reader) > before or before < 131_072:
+    while waiting(here, reader) > before or not here.server.statistics().lagging:
         before = waiting(here, reader)
         await say(talker, *[KB] * 20)
         said += 20
