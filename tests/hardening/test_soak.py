@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from random import Random
@@ -25,6 +25,8 @@ CROWD = os.environ.get("TORTURE_CROWD", "400 300 30").split(" ")
 """Idle members, half-done handshakes, members of the room that talks."""
 MIB = 1_048_576
 PEOPLE = 16
+LINGER = 1.5
+"""Seconds after which the server takes somebody whose link broke for gone."""
 QUICK = Backoff(first=0.02, factor=1.5, most=0.2)
 
 
@@ -34,7 +36,8 @@ async def back_to(baseline: Holdings, server: ServerProcess, seconds: float = 24
     while True:
         now = await server.holds()
         if (now.descriptors, now.tasks) == (baseline.descriptors, baseline.tasks):
-            return now
+            await trio.sleep(LINGER)
+            return await server.holds()
         assert monotonic() - begun < seconds, (now.tasks, baseline.tasks, len(now.descriptors), baseline.descriptors)
         await trio.sleep(0.2)
 
@@ -95,7 +98,7 @@ def lifetimes(random: Random, number: int) -> Plan:
     return Plan(lifetime=random.uniform(0.05, 3.0), ending=random.choice((Ending.CUT, Ending.RESET)))
 
 
-async def test_soak(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_coming_and_going(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = [0]
     with reserved_ports(2) as (ws, tcp):
         urls = [f"ws://127.0.0.1:{ws}", f"tcp://127.0.0.1:{tcp}"]
@@ -106,10 +109,11 @@ async def test_soak(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ):
             async with member(urls[0], user="first"):
                 pass
-            await trio.sleep(1.5)
+            await trio.sleep(LINGER)
             baseline = await server.holds()
             end = monotonic() + SOAK
             samples: list[tuple[float, float]] = []
+            first_third = baseline
 
             def going_on() -> bool:
                 return monotonic() < end
@@ -120,7 +124,9 @@ async def test_soak(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
                 nursery.start_soon(bother, urls, going_on)
                 while going_on():
                     await trio.sleep(SOAK / 200)
-                    samples.append((monotonic(), (await server.holds()).resident / MIB))
+                    now = await server.holds()
+                    samples.append((monotonic(), now.resident / MIB))
+                    first_third = now if end - monotonic() > SOAK * 2 / 3 else first_third
             after = await back_to(baseline, server)
     settled = samples[len(samples) // 3 :]
     slope = linear_regression(*zip(*settled, strict=True)).slope * (settled[-1][0] - settled[0][0])
@@ -134,6 +140,7 @@ async def test_soak(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert said[0] > SOAK * 10
     if SOAK >= 300:
         assert slope <= 1.0
+        assert after.blocks - first_third.blocks < 20_000, "objects are left"
 
 
 # ── everything at once ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -157,14 +164,14 @@ async def idle(url: str, name: str) -> Raw:
 
 
 @asynccontextmanager
-async def many(count: int, make: Callable[[int], object], nursery: trio.Nursery) -> AsyncIterator[list[Raw]]:
+async def many(count: int, make: Callable[[int], Awaitable[Raw]]) -> AsyncIterator[list[Raw]]:
     """Have many links, made forty at a time; all are let go at the end."""
     links: list[Raw] = []
     numbers = iter(range(count))
 
     async def work() -> None:
         for number in numbers:
-            links.append(await make(number))  # type: ignore[misc]
+            links.append(await make(number))
 
     try:
         async with trio.open_nursery() as working:
@@ -210,13 +217,30 @@ async def percentiles(room: list[Member], seconds: float) -> tuple[float, float]
 async def test_everything_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     idlers, strangers, talkers = map(int, CROWD)
     seconds = 2.0 if idlers < 1000 else 10.0
-    with reserved_ports(2) as (ws, tcp), trio.fail_after(30 * PATIENCE):
+    with reserved_ports(2) as (ws, tcp), trio.fail_after(60 * PATIENCE):
         urls = [f"ws://127.0.0.1:{ws}", f"tcp://127.0.0.1:{tcp}"]
+
+        @asynccontextmanager
+        async def crowd() -> AsyncIterator[float]:
+            """Idle members and half-done handshakes; gives what one idle member costs, in bytes."""
+            async with trio.open_nursery() as nursery:
+                before = await server.holds()
+                async with many(idlers, lambda number: idle(urls[number % 2], f"i{number}")) as links:
+                    for raw in links:
+                        nursery.start_soon(drain, raw)
+                    after = await server.holds()
+                    async with many(strangers, lambda number: half_done(urls[number % 2], number)):
+                        yield (after.resident - before.resident) / idlers
+                nursery.cancel_scope.cancel()
+
         async with running(tmp_path / "chat.db", urls) as server:
             async with member(urls[0], user="first"):
                 pass
-            await trio.sleep(1.5)
-            baseline = await server.holds()
+            await trio.sleep(LINGER)
+            empty = await server.holds()
+            async with crowd() as each:
+                pass
+            baseline = await back_to(empty, server)
             async with AsyncExitStack() as stack:
                 room = []
                 for number in range(talkers):
@@ -226,29 +250,20 @@ async def test_everything_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[
                     assert (await here.ask("leave_room", room="general"))["action"] == "success"
                     room.append(here)
                 quiet = await percentiles(room, seconds)
-                before = await server.holds()
-                nursery = await stack.enter_async_context(trio.open_nursery())
-                crowd = await stack.enter_async_context(
-                    many(idlers, lambda number: idle(urls[number % 2], f"i{number}"), nursery)
-                )
-                for raw in crowd:
-                    nursery.start_soon(drain, raw)
-                after = await server.holds()
+                await stack.enter_async_context(crowd())
                 stuck = await stack.enter_async_context(member(urls[0], user="stuck", receive_buffer=4096))
                 assert (await stuck.ask("join_room", room="busy"))["action"] == "success"
-                await stack.enter_async_context(
-                    many(strangers, lambda number: half_done(urls[number % 2], number), nursery)
-                )
                 beside = await percentiles(room, seconds)
                 most = await server.holds()
-                nursery.cancel_scope.cancel()
-            gone = await back_to(baseline, server)
-    each = (after.resident - before.resident) / idlers / 1024
+            gone = await back_to(empty, server)
     with capsys.disabled():
         print(
-            f"\n{idlers} idle members ({each:.1f} KiB each), {strangers} half-done handshakes, one who reads nothing: "
-            f"a room of {talkers} waits {beside[0]:.1f} ms (p50), {beside[1]:.1f} ms (p99); "
-            f"{quiet[0]:.1f} and {quiet[1]:.1f} ms without them; "
-            f"memory {baseline.resident / MIB:.0f} MiB before, {most.resident / MIB:.0f} MiB at the most, "
-            f"{gone.resident / MIB:.0f} MiB afterwards"
+            f"\n{idlers} idle members ({each / 1024:.1f} KiB each), {strangers} half-done handshakes, one who reads "
+            f"nothing: a room of {talkers} waits {beside[0]:.1f} ms (p50), {beside[1]:.1f} ms (p99); "
+            f"{quiet[0]:.1f} and {quiet[1]:.1f} ms without them; memory {empty.resident / MIB:.0f} MiB at first, "
+            f"{baseline.resident / MIB:.0f} after such a crowd, {most.resident / MIB:.0f} at the most, "
+            f"{gone.resident / MIB:.0f} afterwards; {empty.blocks}, {baseline.blocks}, {most.blocks}, {gone.blocks} blocks"
         )
+    assert gone.blocks - baseline.blocks < 10_000, "objects are left"
+    assert gone.blocks - empty.blocks < (most.blocks - empty.blocks) / 10 + 20_000
+    assert gone.resident - baseline.resident < 16 * MIB, "the second crowd needed more than the first left"

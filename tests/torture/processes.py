@@ -44,7 +44,9 @@ class Holdings:
     descriptors: tuple[str, ...]
     """What they lead to, sorted; sockets without their numbers."""
     resident: int
-    """Bytes of memory."""
+    """Bytes of memory. The interpreter keeps most of what it once had, for the next time."""
+    blocks: int
+    """Pieces of memory that Python's objects hold."""
 
 
 @define(eq=False)
@@ -74,7 +76,7 @@ class ServerProcess:
         while not (line := await self.next_line()).startswith("holds "):
             pass
         told = json.loads(line.removeprefix("holds "))
-        return Holdings(told["tasks"], tuple(sorted(self._descriptors())), told["resident"])
+        return Holdings(told["tasks"], tuple(sorted(self._descriptors())), told["resident"], told["blocks"])
 
     def _descriptors(self) -> Iterator[str]:
         for entry in Path(f"/proc/{self.pid}/fd").iterdir():
