@@ -262,7 +262,7 @@ async def test_everything_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[
             f"nothing: a room of {talkers} waits {beside[0]:.1f} ms (p50), {beside[1]:.1f} ms (p99); "
             f"{quiet[0]:.1f} and {quiet[1]:.1f} ms without them; memory {empty.resident / MIB:.0f} MiB at first, "
             f"{baseline.resident / MIB:.0f} after such a crowd, {most.resident / MIB:.0f} at the most, "
-            f"{gone.resident / MIB:.0f} afterwards; {empty.blocks}, {baseline.blocks}, {most.blocks}, {gone.blocks} blocks"
+            f"{gone.resident / MIB:.0f} afterwards; {empty.blocks}, {baseline.blocks}, {most.blocks}, {gone.blocks} blocks"  # noqa: E501
         )
     assert gone.blocks - baseline.blocks < 10_000, "objects are left"
     assert gone.blocks - empty.blocks < (most.blocks - empty.blocks) / 10 + 20_000
