@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from websockets.sync.client import connect
 
 import chatkit
 
@@ -175,3 +176,11 @@ def test_the_diary_misses_nothing(tmp_path: Path) -> None:
                 # What it was killed over may be given again, and what follows never misses.
                 assert said[-2:] == ["3 ann: And now?", "4 diary: The diary is open."]
                 assert said[:-2] in ([], ["2 ann: Is anybody writing?"])
+
+
+def test_the_echo_server_says_back_text_and_bytes(tmp_path: Path) -> None:
+    with running("echo_websocket.py", "ws://127.0.0.1:0", folder=tmp_path) as server:
+        with connect(line_of(server).rpartition(" ")[2], compression=None) as link:
+            for message in ("héllo", b"\xff\x00", "x" * 100_000):
+                link.send(message)
+                assert link.recv(PATIENCE) == message
