@@ -179,8 +179,10 @@ def test_the_diary_misses_nothing(tmp_path: Path) -> None:
 
 
 def test_the_echo_server_says_back_text_and_bytes(tmp_path: Path) -> None:
-    with running("echo_websocket.py", "ws://127.0.0.1:0", folder=tmp_path) as server:
-        with connect(line_of(server).rpartition(" ")[2], compression=None) as link:
-            for message in ("héllo", b"\xff\x00", "x" * 100_000):
-                link.send(message)
-                assert link.recv(PATIENCE) == message
+    with (
+        running("echo_websocket.py", "ws://127.0.0.1:0", folder=tmp_path) as server,
+        connect(line_of(server).rpartition(" ")[2], compression=None) as link,
+    ):
+        for message in ("héllo", b"\xff\x00", "x" * 100_000):
+            link.send(message)
+            assert link.recv(PATIENCE) == message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
@@ -62,6 +63,12 @@ def test_what_is_refused_succeeds_at_the_time_told_and_no_earlier(rate: Rate, st
             if wait > 1e-5:
                 assert bucket.take(now + wait * 0.99 - 1e-6, amount) > 0
             assert wait <= min(amount, rate.burst) / rate.per_second + rate.burst / rate.per_second
+
+
+@pytest.mark.parametrize(("burst", "per_second"), [(0, 1), (0.5, 1), (1, 0), (1, -1), (math.inf, 1), (1, math.nan)])
+def test_a_rate_that_lets_nobody_or_everybody_pass_is_none(burst: float, per_second: float) -> None:
+    with pytest.raises(chatkit.UsageError):
+        Rate(burst, per_second)
 
 
 # ── what a server refuses ────────────────────────────────────────────────────────────────────────────────────────────

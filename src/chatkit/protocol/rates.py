@@ -6,7 +6,11 @@ limits of its ``hello``.
 
 from __future__ import annotations
 
+import math
+
 from attrs import define, frozen
+
+from chatkit.errors import UsageError
 
 
 @frozen
@@ -17,6 +21,10 @@ class Rate:
     """How much at once."""
     per_second: float
     """How much more each second."""
+
+    def __attrs_post_init__(self) -> None:
+        if not (1 <= self.burst < math.inf and 0 < self.per_second < math.inf):
+            raise UsageError(f"{self}: a burst is at least 1, and per_second more than 0")
 
 
 @define(eq=False)
