@@ -83,13 +83,19 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def torture(session: nox.Session) -> None:
-    """Hundreds of kills, minutes of a bad network, a link lost after every byte, 20,000 simulated worlds: an hour."""
+    """Hundreds of kills, minutes of a bad network, a link lost after every byte, 20,000 simulated worlds, a
+    million mutated handshakes, ten minutes of coming and going beside thousands: more than an hour."""
     need(session, "-e", ".[dev]")
     long = {
         "CHATKIT_KILLS": "500",
         "CHATKIT_CUT_SECONDS": "300",
         "CHATKIT_BYTE_STEP": "1",
         "CHATKIT_SEEDS": "20000",
+        "TORTURE_HANDSHAKES": "1000000",
+        "TORTURE_LOOPBACK": "20000",
+        "TORTURE_STRANGERS": "2000",
+        "TORTURE_CROWD": "5000 2000 200",
+        "TORTURE_SOAK_SECONDS": "600",
     }
     patience = ("--timeout=0", "-o", "faulthandler_timeout=0")
     suites = ("tests/torture", "tests/simulation", "tests/delivery", "tests/hardening", "-m", "slow or not slow")
