@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from chatkit import ServerConfig, UsageError, open_server
-from chatkit.engine.engine import EngineLimits
+from chatkit.engine.limits import EngineLimits
 from chatkit.errors import ConnectFailed, Disconnected, RequestFailed
 from chatkit.frontends.bench.findings import Findings
 from chatkit.frontends.bench.load import Plan, measure

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from chatkit import Client
 from chatkit.client import ClientState
-from chatkit.engine.engine import EngineLimits
+from chatkit.engine.limits import EngineLimits
 from chatkit.errors import Disconnected, RequestFailed
 from chatkit.server import ServerConfig
 from chatkit.testing import Person, TestServer, open_test_server

@@ -33,7 +33,7 @@ from chatkit.engine import (
     TellEveryone,
     TellRoom,
 )
-from chatkit.engine.engine import EngineLimits
+from chatkit.engine.limits import EngineLimits
 from chatkit.protocol.messages import Request
 from chatkit.protocol.vocabulary import STANDARD
 

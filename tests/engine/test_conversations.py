@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playbook import Stage, play
 
-from chatkit.engine.engine import EngineLimits
+from chatkit.engine.limits import EngineLimits
 
 ANN_AND_BOB = """
     ann: login user=ann

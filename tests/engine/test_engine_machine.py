@@ -10,7 +10,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from playbook import Stage
 
 from chatkit.engine import Refusal
-from chatkit.engine.engine import EngineLimits
+from chatkit.engine.limits import EngineLimits
 from chatkit.protocol import messages as m
 from chatkit.protocol.positions import Position
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from playbook import Stage
 
 from chatkit.engine import Moment
-from chatkit.engine.engine import EngineLimits
+from chatkit.engine.limits import EngineLimits
 from chatkit.protocol.messages import JoinRoom, LeaveRoom, Login
 
 

@@ -42,8 +42,10 @@ class Account:
 class TokenRecord:
     """A secret that stands for an account: a ``session`` after a login, or ``api`` for a program.
 
-    ``digest`` is a hash of the secret, unique among tokens; the secret itself is kept nowhere. ``label`` is what its
-    owner calls it, ``role`` limits it to less than the account's own. ``expires_at`` None: never.
+    ``digest`` is a hash of the secret, unique among tokens; the secret itself is kept nowhere. ``previous`` is that of
+    the secret it took the place of, which still counts until the new one has been used: the answer that carried it may
+    have been lost. ``label`` is what its owner calls it, ``role`` limits it to less than the account's own.
+    ``expires_at`` None: never; a ``bounded`` one is not put off by use.
     """
 
     KIND: ClassVar[str] = "token"
@@ -51,12 +53,14 @@ class TokenRecord:
     id: str
     account_id: str
     digest: str
+    previous: str | None = None
     kind: TokenKind = "session"
     label: str = ""
     role: str | None = None
     created_at: int = 0
     used_at: int = 0
     expires_at: int | None = None
+    bounded: bool = False
 
     @property
     def unique(self) -> str:
@@ -69,7 +73,7 @@ class Ban:
     """Who is kept out: of one room, or with ``room_id`` None of the server. Goes with its room.
 
     ``value`` is an account's id, a case-mapped name or an address (or network), as ``kind`` says; ``by`` the id of who
-    did it, ``at`` when, ``until`` its end, None if it has none.
+    did it, ``at`` when, ``until`` its end, None if it has none. A ``mute`` only silences.
     """
 
     KIND: ClassVar[str] = "ban"
@@ -82,6 +86,7 @@ class Ban:
     reason: str = ""
     at: int = 0
     until: int | None = None
+    mute: bool = False
 
     @property
     def unique(self) -> None:

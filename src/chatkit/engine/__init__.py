@@ -9,16 +9,24 @@ from chatkit.engine.decisions import (
     Decision,
     Detach,
     Effect,
+    Hash,
+    Inspect,
     Joining,
     Proposal,
+    ReadAudit,
     Reading,
     Refusal,
     Reply,
+    Search,
     Tell,
     TellEveryone,
     TellRoom,
+    Verify,
 )
-from chatkit.engine.engine import Engine, Moment
+from chatkit.engine.engine import Engine
+from chatkit.engine.limits import EngineLimits
+from chatkit.engine.login import Identity
+from chatkit.engine.state import Moment
 
 __all__ = [
     "Attach",
@@ -28,13 +36,20 @@ __all__ = [
     "Detach",
     "Effect",
     "Engine",
+    "EngineLimits",
+    "Hash",
+    "Identity",
+    "Inspect",
     "Joining",
     "Moment",
     "Proposal",
+    "ReadAudit",
     "Reading",
     "Refusal",
     "Reply",
+    "Search",
     "Tell",
     "TellEveryone",
     "TellRoom",
+    "Verify",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from attrs import frozen
+from attrs import field, frozen
 
 from chatkit.backend.records import Change
 from chatkit.protocol.messages import Event
@@ -95,9 +95,15 @@ class Reply:
 
 @frozen
 class Proposal:
-    """The request is granted if the backend commits ``change``; `Engine.conclude` turns the outcome into the answer."""
+    """The request is granted if the backend commits ``change``; `Engine.conclude` turns the outcome into the answer.
+
+    ``fence``: it takes rights away. Whatever was proposed meanwhile is judged again once it has been applied. ``note``
+    is the engine's own, for `Engine.conclude`.
+    """
 
     change: Change
+    fence: bool = False
+    note: Any = None
 
 
 @frozen
@@ -121,4 +127,46 @@ class Reading:
     limit: int
 
 
-Decision: TypeAlias = Refusal | Reply | Proposal | Joining | Reading
+@frozen
+class Verify:
+    """Compare the password with the hash, then call `Engine.verified`. None stands for an account that does not exist:
+    it takes the same work, and fails. ``key`` names the account, for the throttle."""
+
+    key: str
+    hash: str | None = field(repr=False)
+    password: str = field(repr=False)
+
+
+@frozen
+class Hash:
+    """Hash the password, then call `Engine.hashed`."""
+
+    password: str = field(repr=False)
+
+
+@frozen
+class Inspect:
+    """Read the entry at ``seq``, then call `Engine.inspected`."""
+
+    room_id: str
+    seq: int
+
+
+@frozen
+class Search:
+    """Read backwards for what somebody said, then call `Engine.found`. ``author`` is their stable id."""
+
+    room_id: str
+    author: str
+
+
+@frozen(kw_only=True)
+class ReadAudit:
+    """Read acts of moderation, newest first, before seq ``before``: those in one room, or all."""
+
+    room_id: str | None
+    before: int | None
+    limit: int
+
+
+Decision: TypeAlias = Refusal | Reply | Proposal | Joining | Reading | Verify | Hash | Inspect | Search | ReadAudit

@@ -1,4 +1,4 @@
-"""Who is here and which rooms there are: the engine's memory of what was committed and who is connected."""
+"""Who is here and which rooms there are: what was committed, and who is connected. Facts and look-ups, no rules."""
 
 from __future__ import annotations
 
@@ -6,18 +6,39 @@ from collections import deque
 from itertools import islice
 from typing import Any
 
-from attrs import Factory, define
+from attrs import Factory, define, frozen
 
-from chatkit.backend.records import RoomRecord
+from chatkit.backend.records import Ban, RoomRecord
+from chatkit.engine.permissions import RoomMode, Standing
 from chatkit.protocol.messages import Summary, UserInfo
+
+ADMIN = "admin"
+BOT = "bot"
+GUEST = "guest"
+RANKS = {GUEST: 0, BOT: 1, "member": 2, ADMIN: 3}
+"""Roles on the server, from the least to the most."""
+OWNER = "owner"
+MODERATOR = "moderator"
+MEMBER = "member"
+STANDINGS = {OWNER: Standing.OWNER, MODERATOR: Standing.MODERATOR, MEMBER: Standing.MEMBER}
+"""Roles in a room."""
+
+
+@frozen
+class Moment:
+    """When something is asked: the ``time`` of day in milliseconds since 1970, which the log keeps, and the ``clock``
+    in seconds, which never jumps. Every other ``now`` of the engine is the latter."""
+
+    time: int
+    clock: float
 
 
 @define(eq=False)
 class User:
     """Somebody who is here, with all their sessions.
 
-    ``principal`` is what rights are tied to, ``author`` the stable id under which they write, ``key`` the name's
-    case-mapped form.
+    ``principal`` is what rights are tied to (an account's id, a guest's token), ``author`` the stable id under which
+    they write, ``key`` the name's case-mapped form, ``role`` what others see.
     """
 
     principal: str
@@ -34,21 +55,31 @@ class User:
 
 @define(eq=False)
 class SessionState:
-    """One link's place in the rules: who it is, once logged in, and which rooms it is in."""
+    """One link's place in the rules: who it is, once logged in, and which rooms it is in.
+
+    ``role`` is what it may on the server: a token can allow less than its account. ``device`` is the id of the token
+    it is logged in with, empty for a guest; ``address`` where it comes from, without a port.
+    """
 
     id: int
+    address: str | None = None
     user: User | None = None
+    role: str = GUEST
+    device: str = ""
     rooms: set[str] = Factory(set)
 
 
 @define(eq=False)
 class Room:
-    """A room as it is now: its record, who may read it by right, and who is present."""
+    """A room as it is now: its record, who has which role in it, who is kept out or silent, and who is present."""
 
     record: RoomRecord
     head: int
     members: dict[str, str] = Factory(dict)
+    bans: dict[str, Ban] = Factory(dict)
     present: dict[User, set[int]] = Factory(dict)
+    spoke: dict[str, float] = Factory(dict)
+    """When each person spoke last, in a room that is slow."""
     notices: deque[float] = Factory(deque)
 
     @property
@@ -60,6 +91,19 @@ class Room:
     def name(self) -> str:
         """What people call it."""
         return self.record.name
+
+    @property
+    def mode(self) -> RoomMode:
+        """The state it is in."""
+        if self.record.closed:
+            return RoomMode.CLOSED
+        return RoomMode.READ_ONLY if self.record.read_only else RoomMode.OPEN
+
+    @property
+    def plain(self) -> bool:
+        """Whether everybody who is in it may speak at any time."""
+        record = self.record
+        return not (self.bans or record.private or record.read_only or record.closed or record.slow)
 
     def summary(self) -> Summary:
         """Return the room at a glance."""
@@ -75,15 +119,19 @@ class Room:
             "head": self.head,
             "epoch": record.epoch,
             "private": record.private,
+            "read_only": record.read_only or None,
+            "slow": record.slow or None,
+            "closed": record.closed or None,
         }
+
+    def info(self, user: User) -> UserInfo:
+        """Return how others in the room see somebody: by their role here, if they have one that matters."""
+        role = self.members.get(user.principal, MEMBER)
+        return UserInfo(user=user.name, role=user.role if role == MEMBER else role)
 
     def some_present(self, most: int) -> tuple[UserInfo, ...]:
         """Return up to ``most`` of the people present, in the order they came."""
-        return tuple(user.info() for user in islice(self.present, most))
-
-    def visible_to(self, user: User) -> bool:
-        """Whether this person may know that the room exists, and enter it."""
-        return not self.record.private or user.principal in self.members
+        return tuple(self.info(user) for user in islice(self.present, most))
 
     def may_announce(self, now: float, crowd: int, per_second: int) -> bool:
         """Count one coming or going; say whether people should be told of it one by one."""

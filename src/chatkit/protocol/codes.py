@@ -37,6 +37,7 @@ class ErrorCode(StrEnum):
     NO_SUCH_ROOM = "no_such_room", "There is no such room, or it is not one's to know of."
     NOT_IN_ROOM = "not_in_room", "One has to be in the room for this."
     NO_SUCH_USER = "no_such_user", "There is nobody of this name."
+    NO_SUCH_MESSAGE = "no_such_message", "There is no such message, or it is no longer kept."
     ROOM_EXISTS = "room_exists", "There is a room of this name already."
     EMPTY_MESSAGE = "empty_message", "There is nothing in the message but white space."
     TOO_LARGE = "too_large", "A message or a part of it is longer than the limits in `hello` allow."

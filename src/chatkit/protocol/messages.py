@@ -43,7 +43,9 @@ class Event:
 
 @frozen(kw_only=True)
 class Summary:
-    """A room at a glance. ``users`` counts the distinct people present, ``head`` is the seq of the newest entry."""
+    """A room at a glance. ``users`` counts the distinct people present, ``head`` is the seq of the newest entry.
+    Where only moderators may write it is ``read_only``, where only they may be it is ``closed``; ``slow`` is the
+    seconds between two messages of one person. What does not hold is absent."""
 
     room: str
     topic: str
@@ -51,6 +53,9 @@ class Summary:
     head: Seq
     epoch: str
     private: bool = False
+    read_only: bool | None = None
+    slow: float | None = None
+    closed: bool | None = None
 
 
 @frozen(kw_only=True)
@@ -91,12 +96,14 @@ class LoggedIn:
 
 @frozen(kw_only=True)
 class Login(Request[LoggedIn]):
-    """Say who one is. Nothing else is accepted before it."""
+    """Say who one is. Nothing else is accepted before it but ``register``. A token decides alone who one is; ``device``
+    is what one's list of logins calls this one."""
 
     action = "login"
     user: str
     password: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
+    device: Annotated[str, Between(0, 128)] | None = None
     resume: Mapping[str, Position] | None = None
 
 
@@ -263,7 +270,7 @@ class Hello(Event):
 
 @frozen(kw_only=True)
 class ReceiveMessage(Event):
-    """Somebody said something."""
+    """Somebody said something. ``deleted``: it was removed since, and has neither text nor bytes any more."""
 
     action = "receive_message"
     room: str
@@ -273,6 +280,7 @@ class ReceiveMessage(Event):
     binary: bytes | None = None
     op: str | None = None
     reply_to: Seq | None = None
+    deleted: bool | None = None
 
 
 @frozen(kw_only=True)

@@ -10,7 +10,7 @@ import attrs
 from attrs import frozen
 
 from chatkit.errors import UsageError
-from chatkit.protocol import messages
+from chatkit.protocol import accounts, messages, moderation
 from chatkit.protocol.messages import Event, Request
 from chatkit.protocol.shapes import check_shape
 
@@ -19,7 +19,7 @@ EventType: TypeAlias = type[Event]
 
 RESERVED = frozenset(
     {"success", "error"}
-    | {"edit_message", "delete_message", "react", "typing", "mark_read", "set_presence", "search", "upload", "download"}
+    | {"edit_message", "react", "typing", "mark_read", "set_presence", "search", "upload", "download"}
 )
 _ACTION = re.compile(r"[a-z][a-z0-9_.]{0,63}", re.ASCII)
 
@@ -67,9 +67,8 @@ def _with(known: Mapping[str, Any], added: Iterable[Any], others: Mapping[str, A
 
 
 def _of(base: type[Any]) -> dict[str, Any]:
-    found: Iterable[Any] = (
-        value for value in vars(messages).values() if isinstance(value, type) and issubclass(value, base)
-    )
+    named = (value for module in (messages, accounts, moderation) for value in vars(module).values())
+    found: Iterable[Any] = (value for value in named if isinstance(value, type) and issubclass(value, base))
     return {cls.action: cls for cls in found if isinstance(getattr(cls, "action", None), str)}
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import attrs
 from attrs import field, frozen
 
-from chatkit.engine.engine import EngineLimits
+from chatkit.engine.limits import EngineLimits
 from chatkit.errors import UsageError
 from chatkit.server.http_limits import HttpLimits
 from chatkit.server.limits import Rates

@@ -9,7 +9,7 @@ import attrs
 import orjson
 
 from chatkit.backend.records import Body, Row
-from chatkit.engine.engine import MESSAGE
+from chatkit.engine.talking import MESSAGE
 from chatkit.errors import ProtocolError, UsageError
 from chatkit.protocol.codec import Codec
 from chatkit.protocol.messages import Entry, Event, ReceiveMessage, UnknownEvent
