@@ -16,6 +16,7 @@ from typing import Any, assert_never
 import attrs
 
 from chatkit.backend.memory_store import MemoryStore
+from chatkit.backend.records import Row
 from chatkit.engine import (
     Attach,
     Changed,
@@ -23,15 +24,20 @@ from chatkit.engine import (
     Detach,
     Effect,
     Engine,
+    Hash,
+    Inspect,
     Joining,
     Moment,
     Proposal,
+    ReadAudit,
     Reading,
     Refusal,
     Reply,
+    Search,
     Tell,
     TellEveryone,
     TellRoom,
+    Verify,
 )
 from chatkit.engine.limits import EngineLimits
 from chatkit.protocol.messages import Request
@@ -76,13 +82,13 @@ class Stage:
         if who not in self.links:
             self.connect(who)
         link = self.links[who]
-        decision = self.engine.handle(link, request, Moment(self.now, self.clock))
+        decision = self._work_out(link, request)
         match decision:
             case Proposal(change):
                 (outcome,) = self._commit([change])
-                decision = self.engine.conclude(link, request, outcome, self.clock)
+                decision = self.engine.conclude(link, request, outcome, self.moment, decision.note)
             case Joining(room_id=room_id):
-                effects = self.engine.join(link, room_id, self.clock)
+                effects = self.engine.join(link, room_id, self.moment)
                 room = self.engine.rooms[room_id]
                 members = tuple(info.user for info in room.some_present(self.engine.limits.joined_members))
                 decision = effects if isinstance(effects, Refusal) else Reply(room.summary(), tuple(effects))
@@ -91,7 +97,7 @@ class Stage:
                     self.lines.append(f"{who} < success {_fields(decision.reply)} members={','.join(members)}")
                     self._carry_out(decision.effects)
                     return decision.reply
-            case Reading():
+            case Reading() | ReadAudit():
                 self.lines.append(f"{who} may read {_fields(decision)}")
                 return decision
         if isinstance(decision, Refusal):
@@ -104,6 +110,34 @@ class Stage:
         self._carry_out(decision.effects)
         return decision.reply
 
+    @property
+    def moment(self) -> Moment:
+        return Moment(self.now, self.clock)
+
+    def _work_out(self, link: int, request: Any) -> Any:
+        """Decide a request in as many steps as it takes. A password's hash is the password, said to be one."""
+        engine = self.engine
+        decision = engine.handle(link, request, self.moment)
+        while True:
+            match decision:
+                case Verify(_, kept, password):
+                    right = kept == f"hash of {password}"
+                    decision = engine.verified(link, request, decision, right, None, self.moment)
+                case Hash(password):
+                    decision = engine.hashed(link, request, f"hash of {password}", self.moment)
+                case Inspect(room_id, seq):
+                    row = next((row for row in self._rows(room_id) if row.seq == seq), None)
+                    decision = engine.inspected(link, request, row, self.moment)
+                case Search(room_id, author):
+                    rows = [row for row in self._rows(room_id) if row.kind == "message" and row.author == author]
+                    said = [row.seq for row in rows if row.body is not None]
+                    decision = engine.found(link, request, said, False, self.moment)
+                case _:
+                    return decision
+
+    def _rows(self, room_id: str) -> list[Row]:
+        return list(self.store.rows(room_id, 0, True, 1000)[0])
+
     # ── what comes of it ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _commit(self, changes: list[Any]) -> list[Any]:
@@ -111,8 +145,8 @@ class Stage:
         for batch in self.store.since(self._position).batches:
             self._position = batch.position
             for item in batch.items:
-                self._carry_out(self.engine.apply(item, self.clock))
-                if hasattr(item, "seq"):
+                self._carry_out(self.engine.apply(item, self.moment))
+                if isinstance(item, Row) and item.room_id in self.engine.rooms:
                     self._hand_out(item)
         return outcomes
 

@@ -14,7 +14,7 @@ from world import World
 
 from chatkit.backend.draft import Draft
 from chatkit.backend.memory_store import MemoryStore
-from chatkit.engine.decisions import Attach
+from chatkit.engine.decisions import Attach, Reply
 from chatkit.engine.engine import Engine
 from chatkit.errors import StorageUnavailable
 from chatkit.protocol.positions import Position
@@ -70,15 +70,17 @@ def off_by_one_resume(original: Any) -> Any:
 def drop_on_kick(original: Any) -> Any:
     """Whoever replaces an older link is taken to have had all that was on its way there."""
 
-    def login(engine: Engine, *args: Any) -> Any:
+    def handle(engine: Engine, *args: Any) -> Any:
         decision = original(engine, *args)
+        if not isinstance(decision, Reply):
+            return decision
         effects = decision.effects
         if any(getattr(effect, "code", None) == 4409 for effect in effects):
             kept = (evolve(one, after=None) if isinstance(one, Attach) else one for one in effects)
             return evolve(decision, effects=tuple(kept))
         return decision
 
-    return login
+    return handle
 
 
 def reorder(original: Any) -> Any:
@@ -117,17 +119,18 @@ def lost_on_slow(original: Any) -> Any:
 def epoch_ignored(original: Any) -> Any:
     """A position in any log is taken for one in this, as far as this goes."""
 
-    def rooms_at_login(engine: Engine, state: Any, request: Any, now: float) -> Any:
-        resume = request.resume
+    def handle(engine: Engine, session: int, request: Any, now: Any) -> Any:
+        resume = getattr(request, "resume", None)
         if resume is not None:
             here = {name: engine.room_named(name) for name in resume}
             resume = {
                 name: Position(room.record.epoch, min(position.seq, room.head)) if (room := here[name]) else position
                 for name, position in resume.items()
             }
-        return original(engine, state, evolve(request, resume=resume), now)
+            request = evolve(request, resume=resume)
+        return original(engine, session, request, now)
 
-    return rooms_at_login
+    return handle
 
 
 def rollback_acked(original: Any) -> Any:
@@ -147,12 +150,12 @@ FAULTS: dict[str, Patch] = {
     "ack before commit": (Committer, "_commit_some", ack_before_commit),
     "no dedupe": (MemoryStore, "row_of", no_dedupe),
     "off-by-one resume": (Core, "attach", off_by_one_resume),
-    "drop on kick": (Engine, "_login", drop_on_kick),
+    "drop on kick": (Engine, "handle", drop_on_kick),
     "reorder": (Channel, "_blobs", reorder),
     "double apply": (MemoryStore, "commit", double_apply),
     "leak after leave": (Channel, "detach", leak_after_leave),
     "lost on slow": (Session, "fall_behind", lost_on_slow),
-    "epoch ignored": (Engine, "_rooms_at_login", epoch_ignored),
+    "epoch ignored": (Engine, "handle", epoch_ignored),
     "rollback acked": (World, "power_cut", rollback_acked),
 }
 

@@ -60,7 +60,7 @@ class Met:
         watch(Channel, "render", self._counted("pull from the store"))
         watch(Core, "lose_session", self._counted("linger"))
         watch(Core, "carry_out", self._carry_out)
-        watch(Engine, "_rooms_at_login", self._resume)
+        watch(Engine, "handle", self._resume)
         watch(MemoryBackend, "commit", self._commit)
         try:
             yield self
@@ -109,13 +109,13 @@ class Met:
         return carry_out
 
     def _resume(self, original: Any) -> Any:
-        def resume(*args: Any) -> Any:
-            answers, effects = original(*args)
-            for answer in (answers or {}).values():
+        def handle(*args: Any) -> Any:
+            decision = original(*args)
+            for answer in (getattr(getattr(decision, "reply", None), "resume", None) or {}).values():
                 self.times[f"resume {answer}"] += 1
-            return answers, effects
+            return decision
 
-        return resume
+        return handle
 
     def _commit(self, original: Any) -> Any:
         async def commit(backend: MemoryBackend, changes: Any) -> Any:

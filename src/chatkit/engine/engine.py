@@ -20,8 +20,10 @@ from chatkit.engine.applying import apply
 from chatkit.engine.decisions import Decision, Effect, Refusal, Reply, Verify
 from chatkit.engine.limits import EngineLimits
 from chatkit.engine.login import Entry, Identity
+from chatkit.engine.permissions import allowed
 from chatkit.engine.refusal import No
-from chatkit.engine.state import Moment, Room, SessionState, User
+from chatkit.engine.secrets import is_of_account
+from chatkit.engine.state import ADMIN, Moment, Room, SessionState, User
 from chatkit.engine.world import AUDIT, World
 from chatkit.errors import ProtocolError
 from chatkit.protocol import accounts as acc
@@ -228,6 +230,16 @@ class Engine:
             raise ProtocolError("log in first", code=ErrorCode.NOT_LOGGED_IN)
         return user
 
+    def who_know(self, room: Room) -> list[int]:
+        """Return the sessions of those who are in a private room or may enter it."""
+        inside = {session for sessions in room.present.values() for session in sessions}
+        members = (user for principal in room.members for user in self.world.here(principal))
+        return sorted(inside.union(*(user.sessions for user in members)))
+
+    def knows_token(self, token: str) -> bool:
+        """Whether a token was made here for an account, good or not."""
+        return is_of_account(token)
+
     def require_present(self, session: int, name: str) -> Room:
         """Return the room of that name if the session is in it. Raises `ProtocolError` (``no_such_room``,
         ``not_in_room``)."""
@@ -262,14 +274,16 @@ class Engine:
         state, room = self.world.sessions.get(session), self.world.rooms.get(room_id or "")
         if state is None or state.user is None:
             return False
-        return state.role == "admin" or (room is not None and self.world.may(state, room, "see audit", now.time))
+        return state.role == ADMIN or (room is not None and self.world.may(state, room, "see audit", now.time))
 
-    def judge_again(self, session: int, request: m.Request[Any], now: Moment) -> Refusal | None:
-        """Say whether what was proposed for a request is refused by now: rights were taken away since. A session that
-        has ended meanwhile is no reason."""
+    def judge_again(
+        self, session: int, request: m.Request[Any], now: Moment, user: User | None, role: str, address: str | None
+    ) -> Refusal | None:
+        """Say whether what was proposed for a request is refused by now: rights were taken away since. That a session
+        has ended meanwhile is no reason: then it is looked at whose it was, with which role and from where."""
         state = self.world.sessions.get(session)
         if state is None:
-            return None
+            return None if user is None else self._judge_gone(request, now, user, role, address)
         if isinstance(request, m.SendMessage):
             try:
                 self.require_speech(session, request.room or "", now)
@@ -278,6 +292,23 @@ class Engine:
             return None
         decision = self.handle(session, request, now)
         return decision if isinstance(decision, Refusal) else None
+
+    def _judge_gone(
+        self, request: m.Request[Any], now: Moment, user: User, role: str, address: str | None
+    ) -> Refusal | None:
+        world = self.world
+        account = world.accounts.get(user.principal)
+        if role != ADMIN and world.server_ban(user.principal, user.key, address, now.time) is not None:
+            return Refusal(ErrorCode.BANNED, "you are banned from this server")
+        if account.disabled if account else user.principal.startswith(login.ACCOUNT):
+            return Refusal(ErrorCode.FORBIDDEN, "this account is disabled")
+        room = self.room_named(getattr(request, "room", None) or "")
+        if room is None or not isinstance(request, m.SendMessage):
+            return None
+        standing = world.standing(room, user.principal, user.key, role, now.time)
+        if allowed("speak", standing, room.mode):
+            return None
+        return Refusal(ErrorCode.FORBIDDEN, f"you may not speak in {room.name!r}")
 
     def conclude(
         self, session: int, request: m.Request[Any], outcome: Outcome, now: Moment, note: Any = None

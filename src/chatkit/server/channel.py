@@ -127,6 +127,10 @@ class Channel:
         for session in missed:
             session.fall_behind(self, before)
 
+    def forget_encoded(self) -> None:
+        """Read what comes next for those who are behind from the log: what it says, or the room's name, has changed."""
+        self._ring.clear()
+
     def _fan_out(
         self, encoded: list[Encoded], wire: WireFormat, listeners: dict[Session, Push]
     ) -> list[tuple[Session, int]]:

@@ -1,7 +1,8 @@
 """Group commit: what sessions propose gathers, is committed as one batch, and is answered in one sweep.
 
 Laws: `submit` never waits; changes are committed in the order they were submitted; every submitted change is
-resolved exactly once, with an outcome or with the error that left it unknown.
+resolved exactly once, with an outcome or with the error that left it unknown; behind a change that takes rights away
+nothing is committed before that change has been applied and what waits has been judged again.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
 
 import trio
 
 from chatkit.backend.interface import Backend
-from chatkit.backend.records import Change, Outcome
+from chatkit.backend.records import Applied, Change, Outcome, Refused
 from chatkit.errors import StorageUnavailable
 from chatkit.server.config import ServerConfig
 from chatkit.server.logbook import Logbook
@@ -26,21 +28,28 @@ CROWD_LASTS = 0.1
 """… and for how many seconds that is taken to go on; a lone message never waits."""
 BURST_ROUNDS = 50
 """Rounds of the event loop that a growing burst may delay its first message: well below a millisecond."""
+Judge: TypeAlias = Callable[[], Refused | None]
 log = Logbook("chatkit.server.commit")
 
 
 class Ticket(ABC):
     """One submitted change and who waits for it."""
 
-    __slots__ = ("change", "size")
+    __slots__ = ("change", "fence", "size")
 
-    def __init__(self, change: Change, size: int) -> None:
+    def __init__(self, change: Change, size: int, *, fence: bool = False) -> None:
         self.change = change
         self.size = size
+        self.fence = fence
+        """Whether it takes rights away."""
 
     @abstractmethod
     def resolve(self, outcome: Outcome | StorageUnavailable) -> None:
         """Take the outcome; must not raise."""
+
+    def judge_again(self) -> Refused | None:
+        """Return the refusal if who submitted this may no longer do so; must not raise."""
+        return None
 
     def finish(self) -> None:
         """Called once the whole batch is resolved, for work that is done once for several tickets."""
@@ -50,16 +59,20 @@ class Ticket(ABC):
 class Waiting(Ticket):
     """A ticket for a task that awaits the outcome."""
 
-    __slots__ = ("_done", "_outcome")
+    __slots__ = ("_done", "_judge", "_outcome")
 
-    def __init__(self, change: Change, size: int = 0) -> None:
-        super().__init__(change, size)
+    def __init__(self, change: Change, *, fence: bool, judge: Judge | None) -> None:
+        super().__init__(change, 0, fence=fence)
+        self._judge = judge
         self._done = trio.Event()
         self._outcome: Outcome | StorageUnavailable | None = None
 
     def resolve(self, outcome: Outcome | StorageUnavailable) -> None:
         self._outcome = outcome
         self._done.set()
+
+    def judge_again(self) -> Refused | None:
+        return None if self._judge is None else self._judge()
 
     async def outcome(self) -> Outcome:
         """Wait for the outcome. Raises `StorageUnavailable`. Cancelling waits no longer; the change stands."""
@@ -72,9 +85,13 @@ class Waiting(Ticket):
 class Committer:
     """The one task that commits."""
 
-    def __init__(self, backend: Backend, config: ServerConfig, counters: Counters) -> None:
+    def __init__(
+        self, backend: Backend, config: ServerConfig, counters: Counters, reached: Callable[[int], Awaitable[None]]
+    ) -> None:
+        """``reached`` returns once the feed has been taken in up to a position."""
         self.healthy = True
         """Whether the last commit succeeded."""
+        self._reached = reached
         self._counters = counters
         self._backend = backend
         self._config = config
@@ -94,9 +111,10 @@ class Committer:
         self._idle = trio.Event() if self._idle.is_set() else self._idle
         self._arrived.set()
 
-    async def commit(self, change: Change) -> Outcome:
-        """Submit a change and wait for its outcome. Raises `StorageUnavailable`."""
-        ticket = Waiting(change)
+    async def commit(self, change: Change, *, fence: bool = False, judge: Judge | None = None) -> Outcome:
+        """Submit a change and wait for its outcome. Raises `StorageUnavailable`. With ``fence`` it takes rights away;
+        ``judge`` says whether another change like that has made this one unlawful while it waited."""
+        ticket = Waiting(change, fence=fence, judge=judge)
         self.submit(ticket)
         return await ticket.outcome()
 
@@ -155,7 +173,7 @@ class Committer:
                 return
 
     async def _commit_some(self) -> None:
-        tickets = [self._queue.popleft() for _ in range(min(len(self._queue), self._config.commit_changes))]
+        tickets = self._next_tickets()
         began = trio.current_time()
         outcomes = await self._outcomes([ticket.change for ticket in tickets])
         self._counters.committed(len(tickets), trio.current_time() - began)
@@ -165,9 +183,37 @@ class Committer:
         for ticket in tickets:
             ticket.finish()
         self._crowd = max(len(tickets), self._crowd / 2)
+        outcome = outcomes[-1]
+        if tickets[-1].fence and isinstance(outcome, Applied):
+            await self._reached(outcome.position)
+            self._judge_again()
         if not self.full:
             self._capacity.set()
             self._capacity = trio.Event()
+
+    def _next_tickets(self) -> list[Ticket]:
+        """Take what is to be committed together: nothing behind a change that takes rights away."""
+        tickets: list[Ticket] = []
+        while self._queue and len(tickets) < self._config.commit_changes:
+            tickets.append(self._queue.popleft())
+            if tickets[-1].fence:
+                break
+        return tickets
+
+    def _judge_again(self) -> None:
+        """Refuse what is waiting and may not be any more."""
+        waiting, self._queue = self._queue, deque()
+        refused: list[Ticket] = []
+        for ticket in waiting:
+            refusal = ticket.judge_again()
+            if refusal is None:
+                self._queue.append(ticket)
+                continue
+            self._bytes -= ticket.size
+            ticket.resolve(refusal)
+            refused.append(ticket)
+        for ticket in refused:
+            ticket.finish()
 
     async def _outcomes(self, changes: list[Change]) -> Sequence[Outcome | StorageUnavailable]:
         try:

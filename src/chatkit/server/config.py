@@ -47,6 +47,8 @@ class ServerConfig:
     """Requests a session may have waiting for their commit; then its reader waits, which is its backpressure."""
     in_flight_bytes: int = 1_048_576
     """Bytes of requests a session may have waiting for their commit."""
+    sweep_interval: float = 60.0
+    """How often tokens, bans and invitations that have run out are let go of. They count for nothing before that."""
     login_timeout: float = 60.0
     """A link that is not logged in by then is closed with 4401; long enough to type JSON by hand."""
     garbage: int = 20

@@ -16,7 +16,18 @@ from typing import assert_never
 import trio
 
 from chatkit.backend.interface import Backend
-from chatkit.backend.records import Applied, Batch, Change, DeleteRoom, Outcome, Row, Trim
+from chatkit.backend.records import (
+    Applied,
+    Batch,
+    Change,
+    DeleteRoom,
+    Fact,
+    Outcome,
+    Redact,
+    Row,
+    Trim,
+    UpdateRoom,
+)
 from chatkit.engine import (
     Attach,
     Changed,
@@ -24,18 +35,23 @@ from chatkit.engine import (
     Detach,
     Effect,
     Engine,
+    Moment,
     Tell,
     TellEveryone,
     TellRoom,
 )
+from chatkit.errors import StorageUnavailable
 from chatkit.protocol.codes import may_reconnect
 from chatkit.protocol.messages import Event, RoomUpdated
+from chatkit.server.authenticator import Authenticator
 from chatkit.server.channel import Audience, Channel
-from chatkit.server.committer import Committer
+from chatkit.server.committer import Committer, Judge
 from chatkit.server.config import ServerConfig
+from chatkit.server.passwords import Passwords
 from chatkit.server.rendering import Renderer
 from chatkit.server.session import Session
 from chatkit.server.statistics import Counters, Statistics
+from chatkit.server.throttle import Throttle
 
 LIST_LINES = 100_000
 """Lines of room lists, over all sessions, that are sent at a time; the other changed rooms wait for the next turn."""
@@ -47,15 +63,24 @@ log = logging.getLogger("chatkit.server")
 class Core:
     """One server's state, and what moves it."""
 
-    def __init__(self, backend: Backend, config: ServerConfig, renderer: Renderer) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        config: ServerConfig,
+        renderer: Renderer,
+        authenticator: Authenticator | None = None,
+    ) -> None:
         self.now_ms = config.now_ms
         self.counters = Counters()
         self.loop_delay = 0.0
         self.backend = backend
         self.config = config
         self.renderer = renderer
+        self.authenticator = authenticator
+        self.passwords = Passwords()
+        self.throttle = Throttle()
         self.engine = Engine(new_id=lambda: config.secret(8), new_token=lambda: config.secret(24), limits=config.engine)
-        self.committer = Committer(backend, config, self.counters)
+        self.committer = Committer(backend, config, self.counters, self.reached)
         self.channels: dict[str, Channel] = {}
         self.sessions: dict[int, Session] = {}
         self.everyone = Audience()
@@ -65,6 +90,10 @@ class Core:
         self._list_due = trio.Event()
         self._lost: deque[tuple[float, Session]] = deque()
         self._lost_some = trio.Event()
+
+    def moment(self) -> Moment:
+        """Return when it is now."""
+        return Moment(self.now_ms(), trio.current_time())
 
     async def load(self) -> None:
         """Take in what the backend keeps, and create the default rooms it lacks. Raises `StorageError`."""
@@ -89,21 +118,32 @@ class Core:
     def take(self, batch: Batch) -> None:
         """Publish one committed batch."""
         rows: dict[str, list[Row]] = {}
+        audit_log = self.engine.audit_log
         for item in batch.items:
-            if isinstance(item, Row):
+            if isinstance(item, Row) and item.room_id != audit_log:
                 rows.setdefault(item.room_id, []).append(item)
-            else:
-                self._publish(rows)
-                self.carry_out(self.engine.apply(item, trio.current_time()))
-                if isinstance(item, Trim) and item.room_id in self.channels:
-                    self.channels[item.room_id].trimmed(item.first)
-                elif isinstance(item, DeleteRoom):
-                    self.channels.pop(item.room_id, None)
+                continue
+            self._publish(rows)
+            self.carry_out(self.engine.apply(item, self.moment()))
+            if not isinstance(item, Row):
+                self._refresh_channel(item)
         self._publish(rows)
         self.committer.published()
         self.position = batch.position
         while self._waiting and self._waiting[0][0] <= self.position:
             heapq.heappop(self._waiting)[2].set()
+
+    def _refresh_channel(self, fact: Fact) -> None:
+        """Let a room's live side know what was done to its log."""
+        match fact:
+            case DeleteRoom(room_id=room_id):
+                self.channels.pop(room_id, None)
+            case Trim(room_id=room_id, first=first) if room_id in self.channels:
+                self.channels[room_id].trimmed(first)
+            case Redact(room_id=room_id) if room_id in self.channels:
+                self.channels[room_id].forget_encoded()
+            case UpdateRoom(room=record) if record.room_id in self.channels:
+                self.channels[record.room_id].forget_encoded()
 
     def _publish(self, rows: dict[str, list[Row]]) -> None:
         for room_id, added in rows.items():
@@ -111,12 +151,13 @@ class Core:
             if channel is not None:
                 channel.publish(added)
             else:
-                self.engine.apply(added[-1], trio.current_time())
+                self.engine.apply(added[-1], self.moment())
         rows.clear()
 
-    async def commit(self, change: Change) -> Outcome:
-        """Commit one change and return once the engine has it too. Raises `StorageUnavailable`."""
-        outcome = await self.committer.commit(change)
+    async def commit(self, change: Change, *, fence: bool = False, judge: Judge | None = None) -> Outcome:
+        """Commit one change and return once the engine has it too. Raises `StorageUnavailable`. See
+        `Committer.commit`."""
+        outcome = await self.committer.commit(change, fence=fence, judge=judge)
         if isinstance(outcome, Applied):
             await self.reached(outcome.position)
         return outcome
@@ -192,13 +233,15 @@ class Core:
         """A link has completed its handshake."""
         self.sessions[session.id] = session
         self.counters.connections += 1
-        self.engine.open_session(session.id)
+        self.engine.open_session(session.id, session.address)
 
     def logged_in(self, session: Session) -> None:
         """From now on the session hears what is told to everyone."""
         self.everyone.add(session)
         self.counters.logins += 1
         session.entered.logged_in()
+        session.user = self.engine.user_of(session.id)
+        session.role = self.engine.sessions[session.id].role
 
     def lose_session(self, session: Session) -> None:
         """A session's link broke: its person counts as present for a little while, for they may come back."""
@@ -271,6 +314,16 @@ class Core:
             await trio.sleep_until(due)
             self.loop_delay = trio.current_time() - due
 
+    async def keep_current(self) -> None:
+        """Let go of what has run out, and refresh the logins that are in use, until cancelled."""
+        while True:
+            for change in self.engine.run_out(self.now_ms()):
+                try:
+                    await self.commit(change)
+                except StorageUnavailable:
+                    break
+            await trio.sleep(self.config.sweep_interval)
+
     # ── the list of rooms ────────────────────────────────────────────────────────────────────────────────────────────
 
     async def keep_lists(self) -> None:
@@ -296,7 +349,10 @@ class Core:
             updated = RoomUpdated(**room.glance())
             if not room.record.private:
                 public.append(updated)
-            elif room_id in self.channels:
-                self.channels[room_id].attached.tell(updated, self.now_ms(), self.renderer)
+            else:
+                for session_id in self.engine.who_know(room):
+                    session = self.sessions.get(session_id)
+                    if session is not None:
+                        session.hear(updated)
         if public:
             self.everyone.tell_all(public, self.now_ms(), self.renderer)

@@ -21,6 +21,7 @@ from chatkit.server.logbook import Logbook
 from chatkit.server.rendering import is_durable
 
 if TYPE_CHECKING:
+    from chatkit.engine.state import Room
     from chatkit.server.core import Core
 
 log = Logbook("chatkit.server.extension")
@@ -57,7 +58,7 @@ class RequestContext:
         if not isinstance(name, str):
             raise UsageError(f"{type(event).__name__} has no 'room' to publish it to")
         try:
-            user, room = core.engine.require_login(self.session), core.engine.require_present(self.session, name)
+            user, room = core.engine.require_login(self.session), self._speaking_in(name)
         except ProtocolError as error:
             raise RequestFailed(error.code, error.message) from None
         if not is_durable(type(event)):
@@ -73,12 +74,22 @@ class RequestContext:
             body=core.renderer.body(event),
             op=op,
         )
-        outcome = await core.commit(change)
+        outcome = await core.commit(change, judge=lambda: self._refused(name))
         if isinstance(outcome, Refused):
             raise RequestFailed(outcome.code, outcome.message)
         if not isinstance(outcome, Appended):
             raise AssertionError(f"an append was answered by {outcome!r}")
         return Position(outcome.epoch, outcome.row.seq)
+
+    def _speaking_in(self, name: str) -> Room:
+        return self._core.engine.require_speech(self.session, name, self._core.moment())
+
+    def _refused(self, name: str) -> Refused | None:
+        try:
+            self._speaking_in(name)
+        except ProtocolError as error:
+            return Refused(error.code, error.message)
+        return None
 
     def tell(self, event: Event) -> None:
         """Send an event to the link that asks, and to nobody else."""

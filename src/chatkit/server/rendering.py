@@ -47,6 +47,7 @@ class Renderer:
                 binary=body if isinstance(body, bytes) else None,
                 op=row.op,
                 reply_to=row.about,
+                deleted=True if body is None else None,
             )
         place = {"room": room, "seq": row.seq}
         try:

@@ -6,16 +6,32 @@ request first waits until those are answered, and is then served alone.
 
 from __future__ import annotations
 
-from typing import Any, assert_never
+from typing import Any, TypeAlias, assert_never
 
 import trio
 
-from chatkit.backend.records import Appended, Outcome, Page
-from chatkit.engine import Decision, Joining, Moment, Proposal, Reading, Refusal, Reply
+from chatkit.backend.records import Appended, Outcome, Page, Refused
+from chatkit.engine import (
+    Decision,
+    Hash,
+    Inspect,
+    Joining,
+    Proposal,
+    ReadAudit,
+    Reading,
+    Refusal,
+    Reply,
+    Search,
+    Verify,
+)
+from chatkit.engine.applying import OUT
 from chatkit.errors import ProtocolError, RequestFailed, StorageUnavailable, UsageError
+from chatkit.protocol import accounts as acc
 from chatkit.protocol import messages as m
 from chatkit.protocol.codec import Ref
 from chatkit.protocol.codes import ErrorCode
+from chatkit.protocol.moderation import AuditPage
+from chatkit.server.authenticator import authenticate
 from chatkit.server.committer import Ticket
 from chatkit.server.core import Core
 from chatkit.server.extension import Extensions
@@ -23,8 +39,10 @@ from chatkit.server.history import END, read_history
 from chatkit.server.limits import SessionLimits
 from chatkit.server.logbook import bind, log
 from chatkit.server.replies import Slot
+from chatkit.server.searching import audit_page, row_at, said_by
 from chatkit.server.session import Session
 
+Settled: TypeAlias = Refusal | Reply | Proposal | Joining | Reading | ReadAudit
 UNKNOWN_OUTCOME = "the message may or may not be kept: repeat it with the same op"
 
 
@@ -103,8 +121,7 @@ class Requests:
             self._answer(self._session.failure(code, "the server failed in this request", ref), ref)
 
     def _decide(self, request: m.Request[Any]) -> Decision:
-        now = Moment(self._core.now_ms(), trio.current_time())
-        return self._engine.handle(self._session.id, request, now)
+        return self._engine.handle(self._session.id, request, self._core.moment())
 
     def _refuse_rate(self, request: m.Request[Any], limited: Refusal, ref: Ref) -> None:
         session, limits = self._session, self._limits
@@ -155,21 +172,81 @@ class Requests:
         if self._extensions.serves(request):
             self._answer(session.success(await self._extensions.serve(request, session.id, self._core), ref), ref)
             return
-        decision = self._decide(request)
+        decision = await self._work_out(request)
         match decision:
             case Refusal():
                 self._refuse(request, decision, ref)
             case Reply():
                 self._reply(request, decision, ref)
             case Proposal(change):
-                outcome = await self._core.commit(change)
-                self._conclude(request, outcome, ref)
+                outcome = await self._core.commit(change, fence=decision.fence, judge=lambda: self._judge(request))
+                self._conclude(request, outcome, decision.note, ref)
             case Joining():
                 await self._join(decision, ref)
             case Reading():
                 self._answer(session.success(await self._read(decision), ref), ref)
+            case ReadAudit():
+                self._answer(session.success(await self._read_audit(decision), ref), ref)
             case _:
                 assert_never(decision)
+
+    async def _work_out(self, request: m.Request[Any]) -> Settled:
+        """Decide a request, however many steps that takes."""
+        decision = await self._vouched_for(request) or self._decide(request)
+        while isinstance(decision, Verify | Hash | Inspect | Search):
+            decision = await self._step(request, decision)
+        return decision
+
+    async def _vouched_for(self, request: m.Request[Any]) -> Decision | None:
+        core, session = self._core, self._session
+        if core.authenticator is None or not isinstance(request, m.Login) or self._logged_in:
+            return None
+        if request.token is not None and self._engine.knows_token(request.token):
+            return None
+        identity = await authenticate(core.authenticator, request, session.address)
+        return None if identity is None else self._engine.identified(session.id, request, identity, core.moment())
+
+    async def _step(self, request: Any, step: Verify | Hash | Inspect | Search) -> Decision:
+        core, engine, id = self._core, self._engine, self._session.id
+        try:
+            match step:
+                case Verify():
+                    return await self._verify(request, step)
+                case Hash(password):
+                    self._throttle(None)
+                    hash = await core.passwords.hash(password)
+                    return engine.hashed(id, request, hash, core.moment())
+                case Inspect(room_id, seq):
+                    row = await row_at(core.backend.log, room_id, seq)
+                    return engine.inspected(id, request, row, core.moment())
+                case Search(room_id, author):
+                    seqs, more = await said_by(core.backend.log, room_id, author)
+                    return engine.found(id, request, seqs, more, core.moment())
+        except KeyError:
+            raise ProtocolError("the room has been deleted meanwhile", code=ErrorCode.NO_SUCH_ROOM) from None
+        assert_never(step)
+
+    async def _verify(self, request: m.Request[Any], asked: Verify) -> Decision:
+        core, passwords = self._core, self._core.passwords
+        self._throttle(asked.key)
+        right = await passwords.verify(asked.hash, asked.password)
+        rehash = None
+        if right:
+            core.throttle.succeeded(self._session.address, asked.key, trio.current_time())
+            if asked.hash is not None and passwords.outdated(asked.hash):
+                rehash = await passwords.hash(asked.password)
+        return self._engine.verified(self._session.id, request, asked, right, rehash, core.moment())
+
+    def _throttle(self, key: str | None) -> None:
+        """Count one hash. Raises `RequestFailed` (``rate_limited``) if it is one too many, for the address or for the
+        account ``key``."""
+        wait = self._core.throttle.check(self._session.address, key, trio.current_time())
+        if wait is not None:
+            message = "too many passwords were tried: wait a little"
+            raise RequestFailed(ErrorCode.RATE_LIMITED, message, retry_after=wait, scope="login")
+
+    def _judge(self, request: m.Request[Any]) -> Refused | None:
+        return judge_again(self._core, self._session, request)
 
     async def _make_way(self) -> None:
         """Do not answer a client faster than it reads: it would be the server's memory that fills."""
@@ -178,7 +255,7 @@ class Requests:
 
     def _refuse(self, request: m.Request[Any], refusal: Refusal, ref: Ref) -> None:
         session = self._session
-        if isinstance(request, m.Login):
+        if isinstance(request, m.Login | acc.Register):
             log.warning(
                 "%r login refused for %.64r: %s (%s)",
                 session,
@@ -192,14 +269,14 @@ class Requests:
     def _reply(self, request: m.Request[Any], reply: Reply, ref: Ref) -> None:
         self._answer(self._session.success(reply.reply, ref), ref)
         self._core.carry_out(reply.effects)
-        if isinstance(request, m.Login):
+        if isinstance(request, m.Login | acc.Register):
             self._logged_in = True
             self._core.logged_in(self._session)
             bind(user=self._session.fields.get("user"))
             log.info("%r logged in", self._session, event="login")
 
-    def _conclude(self, request: m.Request[Any], outcome: Outcome, ref: Ref) -> None:
-        result = self._engine.conclude(self._session.id, request, outcome, trio.current_time())
+    def _conclude(self, request: m.Request[Any], outcome: Outcome, note: Any, ref: Ref) -> None:
+        result = self._engine.conclude(self._session.id, request, outcome, self._core.moment(), note)
         if isinstance(result, Refusal):
             self._refuse(request, result, ref)
         else:
@@ -211,7 +288,7 @@ class Requests:
         page, reset = await self._page_for(joining)
         state = self._engine.sessions.get(session.id)
         inside = state is not None and room.id in state.rooms
-        effects = self._engine.join(session.id, joining.room_id, trio.current_time())
+        effects = self._engine.join(session.id, joining.room_id, core.moment())
         if isinstance(effects, Refusal):
             self._answer(session.failure(effects.code, effects.message, ref), ref)
             return
@@ -256,12 +333,31 @@ class Requests:
             found = await read_history(self._core.backend.log, reading, self._core.config.page_bytes)
         except KeyError:
             raise ProtocolError("the room has been deleted meanwhile", code=ErrorCode.NO_SUCH_ROOM) from None
+        if not self._engine.may_read(self._session.id, room.id, self._core.moment()):
+            raise ProtocolError("you are not in the room any more", code=ErrorCode.NOT_IN_ROOM)
         return m.HistoryPage(
             epoch=room.record.epoch,
             events=tuple(self._core.renderer.entry(row, room.name) for row in found.rows),
             more_before=found.more_before,
             more_after=found.more_after,
         )
+
+    async def _read_audit(self, reading: ReadAudit) -> AuditPage:
+        audit_log = self._engine.audit_log
+        assert audit_log is not None
+        log = self._core.backend.log
+        page = await audit_page(log, audit_log, reading.room_id, reading.before, reading.limit)
+        if not self._engine.may_see_audit(self._session.id, reading.room_id, self._core.moment()):
+            raise ProtocolError("you may not see that any more", code=ErrorCode.FORBIDDEN)
+        return page
+
+
+def judge_again(core: Core, session: Session, request: m.Request[Any]) -> Refused | None:
+    """Say whether a request that waits for its commit is unlawful by now: rights were taken away since it was made."""
+    if session.closing is not None and session.closing[0] == OUT:
+        return Refused(ErrorCode.FORBIDDEN, session.closing[1])
+    refusal = core.engine.judge_again(session.id, request, core.moment(), session.user, session.role, session.address)
+    return None if refusal is None else Refused(refusal.code, refusal.message)
 
 
 def _without_words(error: ProtocolError) -> str:
@@ -294,13 +390,16 @@ class _Saying(Ticket):
         if isinstance(outcome, StorageUnavailable):
             self._slot.blob = session.failure(ErrorCode.STORAGE_UNAVAILABLE, UNKNOWN_OUTCOME, ref)
             return
-        result = self._core.engine.conclude(session.id, self._request, outcome, trio.current_time())
+        result = self._core.engine.conclude(session.id, self._request, outcome, self._core.moment())
         if isinstance(result, Refusal):
             self._slot.blob = session.failure(result.code, result.message, ref)
         else:
             # The reply carries the message's own time, so that its sender knows it as everybody else does.
             kept_at = outcome.row.time if isinstance(outcome, Appended) else None
             self._slot.blob = session.success(result.reply, ref, kept_at)
+
+    def judge_again(self) -> Refused | None:
+        return judge_again(self._core, self._session, self._request)
 
     def finish(self) -> None:
         self._session.flush_replies()

@@ -19,6 +19,7 @@ from chatkit.errors import Disconnected, ProtocolError
 from chatkit.flag import Flag
 from chatkit.private import first_of, private_nursery
 from chatkit.protocol.messages import Hello
+from chatkit.server.authenticator import Authenticator
 from chatkit.server.config import ServerConfig
 from chatkit.server.core import Core
 from chatkit.server.door import Door, Pass
@@ -148,6 +149,7 @@ class Server:
             background.start_soon(core.end_lost_sessions)
             background.start_soon(keep_heartbeat, core)
             background.start_soon(keep_trimmed, core)
+            background.start_soon(core.keep_current)
             async with trio.open_nursery() as connections:
                 connections.start_soon(self._stop_when_asked, connections)
                 for listener in (*self._listeners, self._private):
@@ -267,7 +269,7 @@ class Server:
         return Hello(
             protocol=1,
             server=f"chatkit/{__version__}",
-            auth=("guest",),
+            auth=self._core.engine.ways(),
             limits={
                 "max_message_bytes": config.max_message_bytes,
                 "page_bytes": config.page_bytes,
@@ -287,6 +289,8 @@ async def open_server(
     # what it adds
     extensions: Iterable[Extension] = (),
     routes: Iterable[Any] = (),
+    # who vouches for people
+    authenticator: Authenticator | None = None,
     # limits
     config: ServerConfig | None = None,
 ) -> AsyncIterator[Server]:
@@ -295,7 +299,8 @@ async def open_server(
     ``store`` is the URL of a backend (``sqlite:///chat.db``, ``memory://``) or an open `Backend`, which then stays
     the caller's to close. ``listen`` are the addresses; port 0 picks a free one, and ``server.addresses`` tells.
     An empty ``listen`` is a server for ``server.connect(…)`` alone. ``routes`` are Starlette routes of the program's
-    own, served over HTTP on the WebSocket's port.
+    own, served over HTTP on the WebSocket's port. ``authenticator`` may vouch for people who log in, from what another
+    system knows of them; the usual ways stay open beside it.
 
     Leaving the block stops gracefully: nobody new is accepted, everybody is told (1001), what was accepted is
     committed and answered, within ``config.stop_timeout`` seconds. Cancelling stops at once. Either way everything
@@ -305,7 +310,7 @@ async def open_server(
     """
     async with AsyncExitStack() as stack:
         added = Extensions(extensions)
-        core = await _prepare(stack, store, added, config or ServerConfig())
+        core = await _prepare(stack, store, added, config or ServerConfig(), authenticator)
         *public, private = await _listen(stack, (*listen, "memory://"), core.config)
         server = Server(core, added, public, private, tuple(routes))
         async with private_nursery(lambda _: server.stop()) as nursery:
@@ -319,6 +324,7 @@ async def serve(
     listen: Iterable[str] = DEFAULT_ADDRESSES,
     extensions: Iterable[Extension] = (),
     routes: Iterable[Any] = (),
+    authenticator: Authenticator | None = None,
     config: ServerConfig | None = None,
     task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -326,16 +332,24 @@ async def serve(
 
     Takes what `open_server` takes and raises what it raises.
     """
-    async with open_server(store, listen=listen, extensions=extensions, routes=routes, config=config) as server:
+    async with open_server(
+        store, listen=listen, extensions=extensions, routes=routes, authenticator=authenticator, config=config
+    ) as server:
         task_status.started(server)
         await server.wait_stopped()
 
 
-async def _prepare(stack: AsyncExitStack, store: str | Backend, extensions: Extensions, config: ServerConfig) -> Core:
+async def _prepare(
+    stack: AsyncExitStack,
+    store: str | Backend,
+    extensions: Extensions,
+    config: ServerConfig,
+    authenticator: Authenticator | None,
+) -> Core:
     backend = store if isinstance(store, Backend) else await open_backend(store)
     if backend is not store:
         stack.push_async_callback(backend.aclose)
-    core = Core(backend, config, Renderer(extensions.vocabulary))
+    core = Core(backend, config, Renderer(extensions.vocabulary), authenticator)
     await core.load()
     return core
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from chatkit.engine.state import User
 from chatkit.errors import Disconnected, StorageUnavailable
 from chatkit.flag import Pulse
 from chatkit.protocol.codec import Ref
@@ -13,6 +14,7 @@ from chatkit.protocol.messages import CaughtUp, Event
 from chatkit.server.door import Pass
 from chatkit.server.replies import ReplyQueue
 from chatkit.transport.interface import Connection
+from chatkit.transport.proxied import host_of
 
 if TYPE_CHECKING:
     from chatkit.server.channel import Channel
@@ -43,6 +45,11 @@ class Session:
         self.replies = ReplyQueue()
         self.in_flight_bytes = 0
         self.since = core.now_ms()
+        host = host_of(connection.peer)
+        self.address = str(host) if host is not None else None
+        self.user: User | None = None
+        """Who it is, or was, once logged in."""
+        self.role = ""
         self.closing: tuple[int, str, bool] | None = None
         self.settled = Pulse()
         self.scope = trio.CancelScope()
@@ -74,6 +81,12 @@ class Session:
     def tell(self, event: Event) -> None:
         """Send an event to this session alone."""
         self.connection.push_anyway(self._core.renderer.frame_event(event, self._core.now_ms(), self.wire))
+
+    def hear(self, event: Event) -> None:
+        """Send an ephemeral event, or hold it back while the link takes nothing."""
+        frame = self._core.renderer.frame_event(event, self._core.now_ms(), self.wire)
+        if self.holding or not self.connection.push(frame):
+            self.hold(event, frame)
 
     def success(self, reply: Any, ref: Ref, timestamp: int | None = None) -> bytes:
         """Return a framed success."""
