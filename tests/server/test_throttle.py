@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +18,7 @@ MINUTE = 60.0
 START = 1000.0
 
 
-def tries(throttle: Throttle, wanted: list[tuple[str | None, str, float]]) -> list[float]:
+def tries(throttle: Throttle, wanted: Sequence[tuple[str | None, str, float]]) -> list[float]:
     """Try in turn; return when a password was compared."""
     return [now for address, key, now in wanted if throttle.check(address, key, now) is None]
 
@@ -32,7 +35,7 @@ def tries(throttle: Throttle, wanted: list[tuple[str | None, str, float]]) -> li
     ],
     ids=["one address", "in memory", "many addresses", "many networks", "one network", "mapped"],
 )
-def test_a_thousand_guesses_at_one_name_are_ten_at_most_in_a_minute(whence) -> None:  # type: ignore[no-untyped-def]
+def test_a_thousand_guesses_at_one_name_are_ten_at_most_in_a_minute(whence: Callable[[int], str | None]) -> None:
     wanted = [(whence(number), "ann", START + number * MINUTE / 1000) for number in range(1000)]
     assert 1 <= len(tries(Throttle(), wanted)) <= 10
 
@@ -116,7 +119,7 @@ def test_an_own_account_buys_no_guesses() -> None:
 def test_a_known_address_has_so_many_tries_too() -> None:
     throttle = Throttle()
     throttle.succeeded(HOME, "ann", START)
-    wanted: list[tuple[str | None, str, float]] = [(HOME, "ann", START + number * 0.06) for number in range(1000)]
+    wanted = [(HOME, "ann", START + number * 0.06) for number in range(1000)]
     assert len(tries(throttle, wanted)) <= 10
 
 
@@ -168,12 +171,13 @@ def test_to_remember_for_no_time_is_refused() -> None:
 
 
 ADDRESSES = st.sampled_from([HOME, ELSEWHERE, "2001:db8::1", "2001:db8::2", None])
+Steps: TypeAlias = list[tuple[float, str | None, str]]
 KEYS = st.sampled_from(["ann", "bob", "cy"])
 STEPS = st.lists(st.tuples(st.floats(0, 30), ADDRESSES, KEYS), max_size=120)
 
 
 @given(STEPS)
-def test_in_any_minute_a_name_is_tried_ten_times_at_most_from_addresses_unknown(steps) -> None:  # type: ignore[no-untyped-def]
+def test_in_any_minute_a_name_is_tried_ten_times_at_most_from_addresses_unknown(steps: Steps) -> None:
     throttle, now = Throttle(), START
     compared: list[tuple[float, str]] = []
     for pause, address, key in steps:
@@ -185,7 +189,7 @@ def test_in_any_minute_a_name_is_tried_ten_times_at_most_from_addresses_unknown(
 
 
 @given(STEPS)
-def test_in_any_minute_an_address_tries_ten_times_at_most(steps) -> None:  # type: ignore[no-untyped-def]
+def test_in_any_minute_an_address_tries_ten_times_at_most(steps: Steps) -> None:
     throttle, now = Throttle(), START
     compared: list[float] = []
     for pause, _, key in steps:
@@ -197,7 +201,7 @@ def test_in_any_minute_an_address_tries_ten_times_at_most(steps) -> None:  # typ
 
 
 @given(STEPS, st.integers(1, 20))
-def test_the_owner_who_errs_now_and_then_always_gets_in(steps, most) -> None:  # type: ignore[no-untyped-def]
+def test_the_owner_who_errs_now_and_then_always_gets_in(steps: Steps, most: int) -> None:
     throttle, now = Throttle(LoginRates(known=Rate(2, 1 / 30)), most=100), START
     throttle.succeeded("203.0.113.5", "ann", now)
     for pause, address, key in steps:

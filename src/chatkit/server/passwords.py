@@ -44,7 +44,7 @@ def prepared(password: str) -> str:
     """Return a password in the form that is hashed, whatever keyboard it was typed on (RFC 8265, OpaqueString: NFC,
     other spaces become spaces, case stays).
 
-    Raises `ProtocolError` (``bad_request``) for what cannot be one: nothing at all, control characters, half characters.
+    Raises `ProtocolError` (``bad_request``) for what cannot be one: nothing at all, control characters, surrogates.
     """
     try:
         return str(_opaque.enforce(password))
@@ -87,6 +87,11 @@ class Passwords:
         self._hasher: PasswordHasher | None = None
         self._nobodys: str | None = None
         self._making = threading.Lock()
+
+    @property
+    def busy(self) -> int:
+        """How many threads are at work, also for those who have left."""
+        return 0 if self._limiter is None else self._limiter.borrowed_tokens
 
     async def verify(self, hash: str | None, password: str) -> bool:
         """Say whether a password is the one that was hashed. ``hash`` None stands for an account that does not exist or
