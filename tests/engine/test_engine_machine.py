@@ -117,7 +117,9 @@ class Conversation(RuleBasedStateMachine):
     @invariant()
     def rooms_are_those_of_the_store_under_names_of_their_own(self) -> None:
         engine, kept = self.stage.engine, self.stage.store.snapshot()
-        assert {room.room_id: room.head for room in kept.rooms if room.room_id != engine.audit_log} == {r.id: r.head for r in engine.rooms.values()}
+        assert {room.room_id: room.head for room in kept.rooms if room.room_id != engine.audit_log} == {
+            r.id: r.head for r in engine.rooms.values()
+        }
         assert len({room.key for room in kept.rooms}) == len(kept.rooms)
         for room in engine.rooms.values():
             assert engine.room_named(room.name) is room

@@ -136,7 +136,7 @@ async def test_so_many_wait_and_no_more() -> None:
 
 
 async def test_whoever_leaves_waits_no_longer_and_the_work_still_counts() -> None:
-    passwords = Passwords(memory_kib=65_536, passes=10, workers=1)  # some tenths of a second
+    passwords = Passwords(memory_kib=32_768, passes=6, workers=1)  # some tenths of a second
     async with trio.open_nursery() as nursery:
         nursery.start_soon(passwords.hash, "correct horse")
         while not passwords.busy:

@@ -37,7 +37,7 @@ async def test_hello_comes_first(kind: str) -> None:
     assert set(data) == {"protocol", "server", "auth", "limits", "heartbeat"}
     assert data["protocol"] == 1
     assert data["server"] == f"chatkit/{__version__}"
-    assert data["auth"] == ["guest"]
+    assert data["auth"] == ["guest", "password", "token", "register"]
     assert data["limits"]["max_message_bytes"] == 65_536
     assert all(isinstance(value, int) for value in data["limits"].values())
     assert data["heartbeat"] == 25

@@ -29,6 +29,8 @@ def rename(world: World, state: SessionState, request: m.Rename, now: Moment) ->
     key = name_key(name)
     if name == user.name:
         return Reply(m.Renamed(user=name))
+    if world.users.get(key, user) is not user:
+        raise No(ErrorCode.NAME_TAKEN, f"the name {name!r} is taken")
     world.check_free(name, key, user.principal)
     account = world.accounts.get(user.principal)
     if account is not None:
