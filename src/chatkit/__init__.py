@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chatkit.bot import Bot, Context
-    from chatkit.client import Backoff, Client, Cursor, Message, Room, connect
+    from chatkit.client import ApiToken, AuditEntry, Backoff, BanInfo, Client, Cursor, Device, Message, Room, connect
     from chatkit.errors import (
         ChatError,
         ConnectFailed,
@@ -31,7 +31,18 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "chatkit.bot": ("Bot", "Context"),
-    "chatkit.client": ("Backoff", "Client", "Cursor", "Message", "Room", "connect"),
+    "chatkit.client": (
+        "ApiToken",
+        "AuditEntry",
+        "Backoff",
+        "BanInfo",
+        "Client",
+        "Cursor",
+        "Device",
+        "Message",
+        "Room",
+        "connect",
+    ),
     "chatkit.errors": (
         "ChatError",
         "ConnectFailed",
@@ -52,13 +63,17 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "ApiToken",
+    "AuditEntry",
     "Backoff",
+    "BanInfo",
     "Bot",
     "ChatError",
     "Client",
     "ConnectFailed",
     "Context",
     "Cursor",
+    "Device",
     "Disconnected",
     "Extension",
     "ListenFailed",

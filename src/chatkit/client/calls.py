@@ -13,11 +13,13 @@ import trio
 from attrs import frozen
 
 from chatkit.errors import ChatError
+from chatkit.protocol import accounts as acc
 from chatkit.protocol import messages as m
+from chatkit.protocol import moderation as mod
 
 R = TypeVar("R")
 OnReply = Callable[[Any], object]
-REPEATABLE = (m.History, m.ListRooms, m.ListUsers, m.JoinRoom)
+REPEATABLE = (m.History, m.ListRooms, m.ListUsers, m.JoinRoom, acc.Sessions, mod.ListBans, mod.Audit)
 """Requests that change nothing when they are repeated. Any request with an ``op`` is safe besides."""
 
 

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
-from functools import cache
+from datetime import timedelta
 from pathlib import Path
 from random import Random, SystemRandom
 from typing import Any, TypeVar
@@ -24,7 +24,10 @@ from attrs import evolve
 
 from chatkit.client.backoff import Backoff
 from chatkit.client.calls import Answer, Call
+from chatkit.client.devices import Device
+from chatkit.client.dial import Dial, codec_for
 from chatkit.client.link import Link
+from chatkit.client.order import AuditStream, BanInfo, seconds_of
 from chatkit.client.outbox import Outbox, Unsent
 from chatkit.client.pacing import Pacing
 from chatkit.client.room import Room
@@ -34,12 +37,11 @@ from chatkit.client.streams import EventStream
 from chatkit.client.window import room_of, seq_of
 from chatkit.errors import ChatError, ConnectFailed, Disconnected, RequestFailed, UsageError
 from chatkit.private import private_nursery
+from chatkit.protocol import accounts as acc
 from chatkit.protocol import messages as m
-from chatkit.protocol.codec import Codec
+from chatkit.protocol import moderation as mod
 from chatkit.protocol.converter import Encoding
 from chatkit.protocol.positions import Position, Step
-from chatkit.protocol.vocabulary import STANDARD
-from chatkit.transport import open_connection
 from chatkit.transport.interface import TransportOptions
 
 R = TypeVar("R")
@@ -58,6 +60,8 @@ HEARTBEATS = (1.0, 300.0)
 """The shortest and the longest heartbeat a client believes, in seconds."""
 OUTBOX_BACKOFF = Backoff()
 """How patiently a message in the outbox is tried again while the server cannot keep it."""
+LOGGED_OUT = 4403
+"""The close code of a link whose login was given up."""
 TRY_AGAIN = frozenset({"storage_unavailable", "rate_limited", "internal_error"})
 """Refusals that say nothing about the request itself: worth another try later."""
 
@@ -65,7 +69,15 @@ TRY_AGAIN = frozenset({"storage_unavailable", "rate_limited", "internal_error"})
 class Client:
     """A session at a chat server. Made by `connect`."""
 
-    def __init__(self, dial: Dial, login: m.Login, keep: int, outbox: Outbox | None) -> None:
+    def __init__(
+        self,
+        dial: Dial,
+        login: m.Login,
+        registration: acc.Register | None,
+        on_token: Callable[[str], object],
+        keep: int,
+        outbox: Outbox | None,
+    ) -> None:
         self.state = ClientState(keep)
         """What a frontend shows: rooms, members, messages; kept up to date by itself."""
         self.hello: m.Hello
@@ -76,6 +88,8 @@ class Client:
         """The messages that wait to be sent, if `connect` was given a file for them."""
         self._dial = dial
         self._login = login
+        self._registration = registration
+        self._on_token = on_token
         self._link: Link | None = None
         self._waiting: deque[Call] = deque()
         self._rooms: dict[str, Room] = {}
@@ -96,8 +110,14 @@ class Client:
         return self.state.user
 
     @property
+    def role(self) -> str:
+        """What one is on the server: ``admin``, ``member``, ``bot`` or ``guest``."""
+        return self.state.role
+
+    @property
     def token(self) -> str:
-        """Give this to `connect` to be the same person again."""
+        """Give this to `connect` to be the same person again. It is another one after every login; of an account, the
+        one before is soon worth nothing. ``on_token`` of `connect` is told of each."""
         return self._login.token or ""
 
     # ── rooms ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -157,8 +177,82 @@ class Client:
     # ── people ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def rename(self, name: str) -> None:
-        """Change one's own name. Raises `RequestFailed` (``name_taken``, ``bad_name``), `Disconnected`."""
+        """Change one's own name; an account stays the same under it. Raises `RequestFailed` (``name_taken``,
+        ``bad_name``), `Disconnected`."""
         await self.ask(m.Rename(user=name), lambda reply: self.state.renamed(reply.user))
+
+    # ── one's account ────────────────────────────────────────────────────────────────────────────────────────────────
+    # A guest, who has none, is refused: ``forbidden``.
+
+    async def sessions(self) -> list[Device]:
+        """Return where one's account is logged in, the last used first. Raises `RequestFailed` (``forbidden``),
+        `Disconnected`."""
+        return [Device.of(one) for one in (await self.request(acc.Sessions())).sessions]
+
+    async def revoke(self, session: Device | str | None = None) -> None:
+        """Log a device out, or make a program's token worthless, by its id; without one, every device but this. Whoever
+        is connected with it is disconnected at once. Raises `RequestFailed` (``bad_request`` for an id that is none),
+        `Disconnected`."""
+        await self.request(acc.Revoke(session=session.id if isinstance(session, Device) else session))
+
+    async def change_password(self, old: str, new: str) -> None:
+        """Change one's password, of 8 to 1,024 bytes; every other device is logged out. Raises `RequestFailed`
+        (``bad_credentials`` if ``old`` is wrong, ``rate_limited``), `Disconnected`."""
+        await self.request(acc.ChangePassword(password=old, new_password=new))
+
+    async def create_token(self, label: str, *, role: str | None = None, life: timedelta | None = None) -> acc.ApiToken:
+        """Make a token with which a program logs in as this account; it is shown this once. ``label``, up to 128 bytes,
+        tells it apart in `sessions`; ``role`` (``bot``, ``member``, ``admin``) bounds what it may, ``life`` is a second
+        to 68 years, without it for good. Raises `RequestFailed` (``forbidden``, ``too_many``), `Disconnected`,
+        `UsageError` (the life)."""
+        return await self.request(acc.CreateToken(label=label, role=role, seconds=seconds_of(life)))
+
+    async def logout(self) -> None:
+        """Give up this login: its token is worth nothing any more, and the link is closed for good. Raises
+        `RequestFailed` (``forbidden`` for a guest or a program's token), `Disconnected`."""
+        try:
+            await self.ask(acc.Logout(), lambda _: self._take_token(""))
+        except Disconnected as error:
+            if error.code != LOGGED_OUT:
+                raise
+            self._take_token("")
+
+    def _take_token(self, token: str) -> None:
+        if token != self._login.token:
+            self._login = evolve(self._login, token=token or None)
+            self._on_token(token)
+
+    # ── keeping order on the server, for its admins ──────────────────────────────────────────────────────────────────
+
+    async def kick(self, user: str, reason: str = "") -> None:
+        """Send somebody off the server; they may come back. ``reason`` has at most 512 bytes and is shown to them.
+        Raises `RequestFailed` (``forbidden``, ``no_such_user``), `Disconnected`."""
+        await self.request(mod.Kick(user=user, reason=reason or None))
+
+    async def ban(
+        self, user: str | None = None, *, address: str | None = None, for_: timedelta | None = None, reason: str = ""
+    ) -> BanInfo:
+        """Keep somebody, or an IP address or network, off the server, for a term of a second to 68 years or for good.
+        Raises `RequestFailed` (``forbidden``, ``too_many``, ``bad_request`` if it is one's own address),
+        `Disconnected`, `UsageError` (the term)."""
+        seconds = seconds_of(for_)
+        request = mod.BanUser(user=user, address=address, seconds=seconds, reason=reason or None)
+        return BanInfo.of(await self.request(request))
+
+    async def unban(self, who: str | BanInfo) -> None:
+        """Lift the server's bans on somebody or on an address, or one of `bans`. Raises `RequestFailed` (``forbidden``,
+        ``no_such_user``), `Disconnected`."""
+        user, id = (None, who.id) if isinstance(who, BanInfo) else (who, None)
+        await self.request(mod.Unban(user=user, ban=id))
+
+    async def bans(self) -> list[BanInfo]:
+        """Return the server's bans in force, newest first, at most some hundreds. Raises `RequestFailed`
+        (``forbidden``), `Disconnected`."""
+        return [BanInfo.of(one) for one in (await self.request(mod.ListBans())).bans]
+
+    def audit(self) -> AuditStream:
+        """Iterate over what was done on the server and in all its rooms to keep order, newest first."""
+        return AuditStream(lambda before: self.request(mod.Audit(before=before)))
 
     # ── anything ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -346,11 +440,10 @@ class Client:
         raise AssertionError("unreachable")
 
     async def _log_in(self, link: Link) -> None:
-        resume = {room.name: room.position for room in self.state.joined} if self.state.user else None
-        login = Call(evolve(self._login, resume=resume), self._logged_in, once=True)
-        reset = [name for name, answer in ((await _ask(link, login)).resume or {}).items() if answer == "reset"]
+        anew: list[str] = []
+        await _ask(link, Call(self._entrance(), lambda reply: anew.extend(self._logged_in(reply)), once=True))
         await self._list_rooms(link)
-        for name in reset:
+        for name in anew:
             room = self.state.rooms.get(name)
             if room is not None and room.joined:
                 page = await _ask(link, Call(m.History(room=name, limit=REFETCHED), None, once=True))
@@ -358,14 +451,48 @@ class Client:
         for handle in list(self._rooms.values()):
             handle.changed()
 
-    def _logged_in(self, reply: m.LoggedIn) -> None:
-        before = {room.name for room in self.state.joined}
-        self.state.logged_in(reply)
-        self._login = evolve(self._login, user=reply.user, token=reply.token, password=None)
-        for name in before - {room.name for room in self.state.joined}:
-            self.forget(name)
+    def _entrance(self) -> m.Login | acc.Register:
+        if self._registration is not None:
+            return self._registration
+        if not self.state.user:
+            return self._login
+        resume = {room.name: room.position for room in self.state.joined}
+        return evolve(self._login, user=self.state.user, resume=resume)
+
+    def _logged_in(self, reply: m.LoggedIn) -> list[str]:
+        before = self.state.joined
+        anew = self.state.logged_in(reply)
+        self._registration = None
+        self._login = evolve(self._login, user=reply.user, password=None)
+        self._take_token(reply.token)
+        for room in before:
+            if not room.joined:
+                self.forget(room.name)
+        self._follow_names()
         for state in self.state.joined:
             self._handle(state.name)  # so that its cursor begins at the login, not when it is first asked for
+        return anew
+
+    def rename_room(self, was: str, name: str) -> None:
+        """Take in that a room has another name; if it is known already, nothing happens."""
+        self.state.room_renamed(was, name)
+        self._follow_names()
+
+    def _follow_names(self) -> None:
+        """Let handles, and requests that wait for a link, follow rooms that have another name now."""
+        names = {was: room.name for was, room in self._rooms.items() if room.name != was}
+        if not names:
+            return
+        handles = list(self._rooms.values())
+        self._rooms.clear()
+        for handle in handles:
+            if self.state.rooms.get(handle.name) is handle.state:
+                self._rooms[handle.name] = handle
+            handle.changed()
+        for call in self._waiting:
+            request: Any = call.request
+            if getattr(request, "room", None) in names:
+                call.request = evolve(request, room=names[request.room])
 
     async def _list_rooms(self, link: Link) -> None:
         asked = 0
@@ -403,8 +530,10 @@ class Client:
 
     def _happened(self, event: m.Event, timestamp: int) -> None:
         step = self.state.apply(event, timestamp)
+        if isinstance(event, mod.RoomRenamed):
+            self._follow_names()
         room = self._rooms.get(room_of(event) or "")
-        if isinstance(event, m.RoomDeleted):
+        if isinstance(event, m.RoomDeleted | mod.RemovedFromRoom):
             self._rooms.pop(event.room, None)
         if room is not None:
             room.changed()
@@ -447,40 +576,6 @@ class Client:
                 link.connection.abort()
 
 
-class Dial:
-    """How to reach the server: everything about the link that stays the same from try to try."""
-
-    def __init__(
-        self,
-        url: str,
-        codec: Codec,
-        options: TransportOptions,
-        backoff: Backoff | None,
-        entropy: Random,
-    ) -> None:
-        self.url = url
-        self.codec = codec
-        self.options = options
-        self.backoff = backoff
-        self.entropy = entropy
-
-    async def connect(self, nursery: trio.Nursery, on_event: Callable[[m.Event, int], None]) -> Link:
-        """Open a connection, whose tasks run in the nursery. Raises `ConnectFailed`."""
-        with self.patience() as patience:
-            connection = await open_connection(nursery, self.url, self.options, self.codec.encoding)
-        if patience.cancelled_caught:
-            raise self.too_slow()
-        return Link(connection, self.codec, on_event)
-
-    def patience(self) -> trio.CancelScope:
-        """Return a scope for one step of connecting."""
-        return trio.move_on_after(self.options.handshake_timeout)
-
-    def too_slow(self) -> ConnectFailed:
-        """Return the error of a server that does not answer."""
-        return ConnectFailed(f"{self.url} did not answer within {self.options.handshake_timeout:g} seconds")
-
-
 @asynccontextmanager
 async def connect(
     url: str = DEFAULT_URL,
@@ -489,6 +584,10 @@ async def connect(
     user: str,
     password: str | None = None,
     token: str | None = None,
+    on_token: Callable[[str], object] | None = None,
+    register: bool = False,
+    invitation: str | None = None,
+    device: str = "",
     # how
     encoding: Encoding = "json",
     ssl_context: ssl.SSLContext | None = None,
@@ -505,27 +604,35 @@ async def connect(
     """Connect to a chat server, log in, and be there for as long as the block lasts.
 
     ``url`` is ``ws://``, ``wss://``, ``tcp://`` or ``tls://`` with host and port (``memory://`` within a process).
-    ``token`` is that of an earlier `Client`, to be the same person again. ``ssl_context`` is for ``wss://`` and
+    ``user`` is one's name: a guest's, or with ``password`` an account's. ``token`` is that of an earlier `Client`, to
+    be the same person again; an account's is replaced at every login, and ``on_token``, which must not raise, is called
+    with each new one (empty after a `Client.logout`), so that a program can keep it. ``register`` opens an account with
+    the ``password``, of 8 to 1,024 bytes, and logs in with it; ``invitation`` is a code to do so where one is needed.
+    ``device``, up to 128 bytes, is what `Client.sessions` calls this login. ``ssl_context`` is for ``wss://`` and
     ``tls://``; without it the system's authorities verify the server. ``connect_timeout`` bounds connecting, and
     logging in, in seconds each.
 
     A lost link is made anew by itself: every room goes on from its position, and what was being sent is sent again,
-    once. ``reconnect`` takes a `Backoff` to say how patiently, or False to be told of the first loss instead.
+    once; the password is not used again, but the newest token. Whoever is not let in any more (``bad_credentials``,
+    ``banned``, ``forbidden``) is disconnected for good. ``reconnect`` takes a `Backoff` to say how patiently, or False
+    to be told of the first loss instead.
     ``outbox`` names a file in which messages wait until the server keeps them, also across a restart of the program.
     ``events`` are event classes of a program's own. ``keep`` entries of each room are held. ``entropy`` is
     where ops and waits come from, for tests that are to run the same way twice.
 
     Raises `ConnectFailed` (nobody there, no chatkit server, too slow), `RequestFailed` (``name_taken``, ``bad_name``,
-    ``bad_credentials``, ``banned``), `Disconnected`, `UsageError`, `StorageUnreadable` (the outbox). Leaving the block
-    says goodbye and closes the link; cancelling closes it at once.
+    ``bad_credentials``, ``banned``, ``forbidden``, ``rate_limited``), `Disconnected`, `UsageError`,
+    `StorageUnreadable` (the outbox). Leaving the block says goodbye and closes the link; cancelling closes it at once.
     """
     options = TransportOptions(
         max_message_bytes=LARGEST_FROM_SERVER, ssl_context=ssl_context, handshake_timeout=connect_timeout
     )
     backoff = Backoff() if reconnect is True else reconnect or None
-    dial = Dial(url, _codec(encoding, tuple(events)), options, backoff, entropy or SystemRandom())
-    login = m.Login(user=user, password=password, token=token)
-    client = Client(dial, login, keep, None if outbox is None else Outbox(outbox))
+    dial = Dial(url, codec_for(encoding, tuple(events)), options, backoff, entropy or SystemRandom())
+    login = m.Login(user=user, password=password, token=token, device=device or None)
+    registration = _registration(login, invitation) if register or invitation is not None else None
+    kept = None if outbox is None else Outbox(outbox)
+    client = Client(dial, login, registration, on_token or (lambda _: None), keep, kept)
 
     def stop(nursery: trio.Nursery) -> None:
         nursery.start_soon(_leave, client, nursery)
@@ -541,14 +648,10 @@ async def connect(
             await client.outbox.aclose()
 
 
-def _codec(encoding: Encoding, events: tuple[type[m.Event], ...]) -> Codec:
-    return Codec(encoding, STANDARD.including(events=events)) if events else _standard_codec(encoding)
-
-
-@cache
-def _standard_codec(encoding: Encoding) -> Codec:
-    """Return the one all links share: it holds no state, and takes some ten milliseconds to warm up."""
-    return Codec(encoding)
+def _registration(login: m.Login, invitation: str | None) -> acc.Register:
+    if login.password is None or login.token is not None:
+        raise UsageError("to register takes a password, and no token")
+    return acc.Register(user=login.user, password=login.password, invitation=invitation, device=login.device)
 
 
 async def _leave(client: Client, nursery: trio.Nursery) -> None:

@@ -38,14 +38,18 @@ class Cursor:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    async def position(self, room: str) -> Position | None:
+    async def position(self, room: str, epoch: str | None = None) -> Position | None:
         """Return where the program stands in a room; None if it has never been there.
 
+        ``epoch`` names the room's log: a room that was called otherwise when the program was there is known by it.
         Raises `StorageUnreadable`, `StorageUnavailable`."""
-        key = (self._name, room)
 
         def read(db: sqlite3.Connection) -> Position | None:
-            row = db.execute("SELECT epoch, seq FROM cursors WHERE name = ? AND room = ?", key).fetchone()
+            query = "SELECT epoch, seq FROM cursors WHERE name = ?"
+            row = db.execute(f"{query} AND room = ?", (self._name, room)).fetchone()
+            if epoch is not None and (row is None or row[0] != epoch):
+                newest = f"{query} AND epoch = ? ORDER BY seq DESC LIMIT 1"
+                row = db.execute(newest, (self._name, epoch)).fetchone() or row
             return Position(*row) if row else None
 
         return await self._store.run(read)

@@ -16,7 +16,8 @@ class Message:
     """Something said in a room, and kept at ``seq`` of its log.
 
     Exactly one of ``text`` and ``binary`` is set. ``op`` is the sender's random mark, ``reply_to`` the seq of the
-    message it answers.
+    message it answers. What was removed since is still there, ``deleted`` and with the empty text: its place in the log
+    counts, and others may have answered it.
     """
 
     room: str
@@ -27,6 +28,7 @@ class Message:
     binary: bytes | None = None
     op: str | None = None
     reply_to: int | None = None
+    deleted: bool = False
     timestamp: int
     """The server's time in milliseconds since 1970."""
 
@@ -41,20 +43,22 @@ class Message:
         return Position(self.epoch, self.seq)
 
     @classmethod
-    def of(cls, entry: Entry, epoch: str) -> Message | None:
-        """Return the message an entry of the log holds; None for an entry of another kind."""
+    def of(cls, entry: Entry, epoch: str, room: str | None = None) -> Message | None:
+        """Return the message an entry of the log holds; None for an entry of another kind. ``room`` is what the room is
+        called by now, if that may be something else."""
         said = entry.event
         if not isinstance(said, ReceiveMessage):
             return None
         return cls(
-            room=said.room,
+            room=said.room if room is None else room,
             epoch=epoch,
             seq=said.seq,
             user=said.user,
-            text=said.text,
-            binary=said.binary,
+            text="" if said.deleted else said.text,
+            binary=None if said.deleted else said.binary,
             op=said.op,
             reply_to=said.reply_to,
+            deleted=bool(said.deleted),
             timestamp=entry.timestamp,
         )
 

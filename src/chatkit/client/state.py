@@ -1,8 +1,8 @@
 """What a frontend shows, as a pure reducer: replies and events in, rooms and messages out. No I/O, no clock, no Trio.
 
 The laws: old state and the events since equal what a fresh login would fetch (but for how far back messages reach);
-an own message is shown once, whether its reply or its event comes first; and whatever a server says, what is held of
-it stays within bounds.
+an own message is shown once, whether its reply or its event comes first; a room is its log, so it goes on under
+another name; and whatever a server says, what is held of it stays within bounds.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from chatkit.client.message import Message, Pending
 from chatkit.client.window import Allowance, Window, room_of, seq_of
 from chatkit.errors import ProtocolError
 from chatkit.protocol import messages as m
+from chatkit.protocol import moderation as mod
 from chatkit.protocol.positions import Position, Step
 
 MOST_ROOMS = 20_000
@@ -45,6 +46,10 @@ class RoomState:
     """Comings, goings and renamings told so far: whether a list that came in several pages is of one moment."""
     pending: dict[str, Pending] = Factory(dict)
     """Own messages on their way, by op, in the order they were sent."""
+    muted: mod.Muted | None = None
+    """Since when one may read here but not speak, by whom and why, as far as the server told since the last login."""
+    removed: mod.RemovedFromRoom | None = None
+    """Why one was sent out; None if one is in the room, or has left it oneself."""
 
     @property
     def name(self) -> str:
@@ -63,8 +68,7 @@ class RoomState:
 
     def messages(self) -> list[Message]:
         """Return the messages held, oldest first; own ones on their way stand in `pending`."""
-        epoch = self.summary.epoch
-        found = (Message.of(entry, epoch) for entry in self.window.entries)
+        found = (Message.of(entry, self.summary.epoch, self.name) for entry in self.window.entries)
         return [message for message in found if message is not None]
 
 
@@ -86,22 +90,46 @@ class ClientState:
         """The rooms the session is in, by name."""
         return [self.rooms[name] for name in sorted(self.rooms) if self.rooms[name].joined]
 
+    def role_in(self, name: str) -> str:
+        """Return one's own role in a room as far as it is known: ``owner``, ``moderator``, or that on the server."""
+        room = self.rooms.get(name)
+        own = room.members.get(self.user) if room is not None else None
+        return own.role if own is not None and own.role else self.role
+
     # ── replies ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def logged_in(self, reply: m.LoggedIn) -> None:
-        """Take in who one is and which rooms one is in. Raises `ProtocolError` for nonsense."""
+    def logged_in(self, reply: m.LoggedIn) -> list[str]:
+        """Take in who one is and which rooms one is in; return those that begin anew: their log is another one, or what
+        was missed is no longer kept. Raises `ProtocolError` for nonsense."""
         if len(reply.rooms) > MOST_ROOMS:
             raise ProtocolError("nobody is in that many rooms")
+        for summary in reply.rooms:
+            _check_names(summary.room, summary.epoch)
         self.user, self.role = reply.user, reply.role
+        was = self._call_anew(reply.rooms)
         inside = {summary.room for summary in reply.rooms}
         for room in self.rooms.values():
             room.joined = room.joined and room.name in inside
+            room.muted = None
+        anew: list[str] = []
         for summary in reply.rooms:
             room = self._enter(summary)
             room.members_stale = True
-            if (reply.resume or {}).get(summary.room) == "reset":
+            if (reply.resume or {}).get(was.get(summary.room, summary.room)) == "reset":
+                anew.append(summary.room)
                 room.window.reset(summary.epoch, summary.head)
                 room.pending = {op: pending for op, pending in room.pending.items() if pending.seq is None}
+        return anew
+
+    def _call_anew(self, rooms: Iterable[m.Summary]) -> dict[str, str]:
+        """Let the rooms that were renamed while one was away go on under their new names: a log is known by its epoch.
+        Return what they were called, by what they are called now."""
+        names = {room.summary.epoch: room.name for room in self.rooms.values() if room.joined}
+        was = {one.room: names[one.epoch] for one in rooms if names.get(one.epoch, one.room) != one.room}
+        moved = [(now, self.rooms.pop(then)) for now, then in was.items() if then in self.rooms]
+        for now, room in moved:
+            self._put(room, now)
+        return was
 
     def listed(self, rooms: Iterable[m.Summary], *, first: bool = True, more: bool = False) -> None:
         """Take in a page of the list of rooms; after the last, rooms of which nothing was heard are gone."""
@@ -131,16 +159,20 @@ class ClientState:
     def created(self, reply: m.Summary) -> RoomState:
         """Take in the answer to creating a room: one is in it."""
         room = self._enter(_summary_of(reply))
-        room.members = {self.user: m.UserInfo(user=self.user, role=self.role)}
+        room.members = {self.user: m.UserInfo(user=self.user, role="owner")}
         room.members_stale = False
         return room
+
+    def changed(self, reply: m.Summary) -> None:
+        """Take in the answer to changing a room."""
+        self._summary(_summary_of(reply))
 
     def left(self, name: str) -> None:
         """One has left a room."""
         room = self.rooms.get(name)
         if room is None:
             return
-        room.joined, room.members_stale = False, True
+        room.joined, room.members_stale, room.muted = False, True, None
         room.members.clear()
         room.pending.clear()
         if room.summary.private:
@@ -156,7 +188,6 @@ class ClientState:
     def renamed(self, name: str) -> None:
         """One has a new name oneself."""
         self._rename(self.user, name)
-        self.user = name
 
     def fetched(self, room: RoomState, entries: Sequence[m.Entry]) -> None:
         """Take in entries of history: those that follow the newest held, or come right before the oldest."""
@@ -210,6 +241,18 @@ class ClientState:
                 self._member_left(name, user)
             case m.UserRenamed(user=user, was=was):
                 self._rename(was, user)
+            case mod.RoleChanged(room=name, user=user, role=role):
+                self._role_changed(name, user, role)
+            case mod.Invited():
+                self._summary(_summary_of(event))
+            case mod.RoomRenamed(room=name, was=was):
+                self.room_renamed(was, name)
+            case mod.RemovedFromRoom(room=name):
+                self._removed(name, event)
+            case mod.Muted(room=name):
+                self._muted(name, evolve(event, by=event.by[:LONGEST_NAME], reason=event.reason[:LONGEST_NOTICE]))
+            case mod.Unmuted(room=name):
+                self._muted(name, None)
             case m.System(text=text):
                 self.notices = [*self.notices[-99:], text[:LONGEST_NOTICE]]
             case _:
@@ -261,7 +304,7 @@ class ClientState:
         self._summary(summary)
         room = self.rooms.get(summary.room) or self._add(summary)
         if not room.joined:
-            room.joined = True
+            room.joined, room.removed = True, None
             room.window.reset(summary.epoch, summary.head)
         return room
 
@@ -288,11 +331,55 @@ class ClientState:
 
     def _rename(self, was: str, user: str) -> None:
         _check_names(user)
+        if was == self.user:
+            self.user = user
         for room in self.rooms.values():
             info = room.members.pop(was, None)
             room.moves += 1
             if info is not None:
                 room.members[user] = evolve(info, user=user)
+
+    def _role_changed(self, name: str, user: str, role: str) -> None:
+        _check_names(role)
+        room = self.rooms.get(name)
+        if room is None or not room.joined:
+            return
+        room.moves += 1
+        if user in room.members:
+            room.members[user] = evolve(room.members[user], role=role)
+        if user == self.user and {role, self.role} == {"admin", "member"}:
+            self.role = role
+
+    def room_renamed(self, was: str, name: str) -> None:
+        """A room goes on under another name: its messages, position, people, and own messages on their way."""
+        _check_names(name)
+        room = self.rooms.get(was)
+        if room is None or name == was:
+            return
+        del self.rooms[was]
+        self._put(room, name)
+        if self._named is not None:
+            self._named.add(name)
+
+    def _put(self, room: RoomState, name: str) -> None:
+        """Let a room that has no name any more have this one. What was called so before is gone."""
+        before = self.rooms.pop(name, None)
+        if before is not None:
+            before.joined = False
+            before.window.release()
+        room.summary = evolve(room.summary, room=name)
+        self.rooms[name] = room
+
+    def _removed(self, name: str, why: mod.RemovedFromRoom) -> None:
+        room = self.rooms.get(name)
+        if room is not None and room.joined:
+            room.removed = evolve(why, by=why.by[:LONGEST_NAME], reason=why.reason[:LONGEST_NOTICE])
+            self.left(name)
+
+    def _muted(self, name: str, muted: mod.Muted | None) -> None:
+        room = self.rooms.get(name)
+        if room is not None and room.joined:
+            room.muted = muted
 
 
 def _check_names(*names: str) -> None:

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import trio
-from attrs import frozen
+from attrs import evolve, frozen
 
 from chatkit.client.cursor import Cursor
 from chatkit.client.message import Message
 from chatkit.client.window import growing, room_of, seq_of, size_of
 from chatkit.errors import PositionLost
 from chatkit.protocol import messages as m
+from chatkit.protocol.moderation import RoomRenamed
 from chatkit.protocol.positions import Position
 
 if TYPE_CHECKING:
@@ -33,10 +34,10 @@ FETCH = 200
 class EntryStream:
     """An iterator over a room's durable events behind a position, then those to come.
 
-    Iterating ends when one leaves the room or it is deleted. It raises `Disconnected` when the link is gone for good,
-    and `PositionLost`, once, when what follows is no longer kept; the next call then goes on from the oldest entry
-    that is. With a `Cursor` an entry is committed when the next one is asked for, or by `commit`. Cancelling loses
-    nothing: the next call gives the same entry.
+    Iterating ends when one leaves the room, is sent out of it (`Room.removed` says why), or it is deleted. It raises
+    `Disconnected` when the link is gone for good, and `PositionLost`, once, when what follows is no longer kept; the
+    next call then goes on from the oldest entry that is. With a `Cursor` an entry is committed when the next one is
+    asked for, or by `commit`. Cancelling loses nothing: the next call gives the same entry.
     """
 
     def __init__(self, room: Room, position: Position, cursor: Cursor | None = None) -> None:
@@ -62,6 +63,9 @@ class EntryStream:
         entry = await self._next()
         self._gap_told = False
         self._position = Position(self._position.epoch, seq_of(entry))
+        if getattr(entry.event, "room", self._room.name) != self._room.name:
+            named: Any = evolve(entry.event, room=self._room.name)  # type: ignore[misc]
+            return evolve(entry, event=named)
         return entry
 
     def move(self, position: Position) -> None:
@@ -82,7 +86,7 @@ class EntryStream:
         if self._stored:
             await self.commit()
             return
-        stored = await self._cursor.position(self._room.name)
+        stored = await self._cursor.position(self._room.name, self._room.state.summary.epoch)
         self._stored = True
         if stored is not None:
             self.move(stored)
@@ -134,7 +138,11 @@ class EntryStream:
 
 
 class MessageStream:
-    """An iterator over a room's messages; see `EntryStream` for how it ends and what cancelling does."""
+    """An iterator over a room's messages; see `EntryStream` for how it ends and what cancelling does.
+
+    A message that was removed before the reader came to it is given in its place, ``deleted`` and with the empty text.
+    That one given earlier is removed later is a `chatkit.protocol.moderation.MessageDeleted` among the room's entries.
+    """
 
     def __init__(self, room: Room, entries: EntryStream) -> None:
         self._room = room
@@ -151,7 +159,7 @@ class MessageStream:
     async def __anext__(self) -> Message:
         while True:
             entry = await self._entries.__anext__()
-            message = Message.of(entry, self._entries.position.epoch)
+            message = Message.of(entry, self._entries.position.epoch, self._room.name)
             if message is not None:
                 return message
 
@@ -181,6 +189,8 @@ class EventStream:
 
     def put(self, event: m.Event, timestamp: int) -> None:
         """Add what just happened."""
+        if isinstance(event, RoomRenamed) and event.was in self._lost:
+            self._lost[event.room] = self._lost.pop(event.was)
         seq, name = seq_of(m.Entry(event=event, timestamp=timestamp)), room_of(event) or ""
         if seq and name in self._lost:
             return

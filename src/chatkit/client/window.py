@@ -1,7 +1,8 @@
 """The newest entries of one room's log, without a hole: what a client holds of it.
 
-Laws: the seqs held are consecutive and end at the track's position; nothing is taken twice; however large the entries
-are that a server sends, what is held stays within bounds. What is not held is in the log.
+Laws: the seqs held are consecutive and end at the track's position; nothing is taken twice; a message is empty once
+its removal is held; however large the entries are that a server sends, what is held stays within bounds. What is not
+held is in the log.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from itertools import islice
 from typing import Any
 
 import attrs
+from attrs import evolve
 
 from chatkit.protocol.messages import Entry, Event, ReceiveMessage
+from chatkit.protocol.moderation import MessageDeleted
 from chatkit.protocol.positions import Step, Track
 
 ROOM_BYTES = 8_388_608
@@ -75,6 +78,13 @@ def growing(entries: Iterable[Entry], after: int) -> list[Entry]:
     return found
 
 
+def emptied(entry: Entry) -> Entry:
+    """Return a message as it is once it has been removed; an entry of another kind as it is."""
+    if not isinstance(entry.event, ReceiveMessage):
+        return entry
+    return evolve(entry, event=evolve(entry.event, text=None, binary=None, deleted=True))
+
+
 class Allowance:
     """Bytes that several windows may hold together."""
 
@@ -116,15 +126,23 @@ class Window:
         if step is not Step.SKIP:
             self._entries.append(entry)
             self._count(size_of(entry.event))
+            if isinstance(entry.event, MessageDeleted):
+                self._empty(entry.event.about)
             while self._entries and self._is_too_much():
                 self._count(-size_of(self._entries.popleft().event))
         return step
 
     def prepend(self, entries: Sequence[Entry]) -> None:
         """Put older entries in front, as far as they join on and as there is space."""
+        removed = {entry.event.about for entry in self._entries if isinstance(entry.event, MessageDeleted)}
         for entry in reversed(entries):
             if seq_of(entry) != self.first - 1:
                 continue
+            if isinstance(entry.event, MessageDeleted):
+                removed.add(entry.event.about)
+                self._empty(entry.event.about)
+            if seq_of(entry) in removed:
+                entry = emptied(entry)
             self._entries.appendleft(entry)
             self._count(size_of(entry.event))
             if self._is_too_much():
@@ -135,6 +153,13 @@ class Window:
         """Return the entry behind a seq, if it is held."""
         index = seq + 1 - self.first
         return next(islice(self._entries, index, None)) if 0 <= index < len(self._entries) else None
+
+    def _empty(self, seq: int) -> None:
+        index = seq - self.first
+        if 0 <= index < len(self._entries):
+            was = self._entries[index]
+            self._entries[index] = now = emptied(was)
+            self._count(size_of(now.event) - size_of(was.event))
 
     def reset(self, epoch: str, seq: int) -> None:
         """Start again at a position of a log, holding nothing."""
