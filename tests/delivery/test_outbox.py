@@ -24,7 +24,8 @@ PROGRAM = str(Path(__file__).parent / "outbox_program.py")
 
 async def said_in(path: Path) -> list[str]:
     backend = await open_backend(f"sqlite:///{path}")
-    (room,) = (await backend.directory.snapshot()).rooms
+    kept = (await backend.directory.snapshot()).rooms
+    room = next(room for room in kept if room.name == "general")
     rows = (await backend.log.read(room.room_id, after=0, limit=100)).rows
     await backend.aclose()
     return [str(row.body) for row in rows]

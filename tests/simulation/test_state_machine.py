@@ -192,6 +192,8 @@ async def check(here: Stage, random: Random) -> None:
     """Compare everybody with the log, with somebody who has just come, and with what may have happened."""
     logs: dict[str, list[tuple[int, str | None, object]]] = {}
     for room in (await here.backend.directory.snapshot()).rooms:
+        if room.name == "#audit":
+            continue
         page = await here.backend.log.read(room.room_id, after=0, limit=10_000, max_bytes=2**30)
         logs[room.name] = [(row.seq, row.op, row.body) for row in page.rows]
         here.history.keep(log_name(room.name, room.epoch), [(row.seq, row.op) for row in page.rows])

@@ -276,7 +276,7 @@ class World:
             for record in await _every_room(MemoryBackend(store)):
                 self.history.forget(log_name(record.name, record.epoch))
         backend = self.backend.inner
-        kept = (await backend.directory.snapshot()).rooms
+        kept = [room for room in (await backend.directory.snapshot()).rooms if room.name != "#audit"]
         epochs = {record.epoch for record in kept}
         for record in await _every_room(backend):
             if record.epoch not in epochs:
