@@ -54,6 +54,7 @@ __all__ = [
     "User",
     "trusting",
     "user_or_login",
+    "validators",
 ]
 
 
