@@ -13,7 +13,7 @@ author = "the chatkit developers"
 version = release = version_of("chatkit")
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "sphinxcontrib_trio"]
-extensions += ["protocol_tables", "server_tables"]
+extensions += ["protocol_tables", "role_tables", "server_tables"]
 exclude_patterns = ["_build"]
 default_role = "py:obj"  # a name in single backticks, as the docstrings write it
 

@@ -24,10 +24,14 @@ from chatkit.protocol import (
     Position,
     Summary,
     UserInfo,
+    accounts,
     codes,
     messages,
+    moderation,
     vocabulary,
 )
+from chatkit.protocol.accounts import Device
+from chatkit.protocol.moderation import AuditEntry, BanInfo
 from chatkit.protocol.vocabulary import RESERVED
 
 SCALARS: dict[Any, str] = {
@@ -39,15 +43,22 @@ SCALARS: dict[Any, str] = {
     Any: "any value",
     Entry: "event envelope",
 }
-PIECES = {"Summary": Summary, "UserInfo": UserInfo, "Position": Position}
-PIECE_WORDS = {Summary: "[summary](#summary)", UserInfo: "[person](#person)", Position: "[position](#position)"}
+PIECE_WORDS = {
+    Summary: "[summary](#summary)",
+    UserInfo: "[person](#person)",
+    Position: "[position](#position)",
+    Device: "[login](#login)",
+    BanInfo: "[ban](#ban)",
+    AuditEntry: "[act](#act)",
+}
+PIECES = {cls.__name__: cls for cls in PIECE_WORDS}
 POWERS = {2**53 - 1: "2⁵³ - 1"}
 
 
 class Table(SphinxDirective):
     """A directive without content that writes Markdown."""
 
-    sources: ClassVar[tuple[Any, ...]] = (codes, messages, vocabulary)
+    sources: ClassVar[tuple[Any, ...]] = (accounts, codes, messages, moderation, vocabulary)
     """The modules it is drawn from."""
 
     def run(self) -> list[nodes.Node]:

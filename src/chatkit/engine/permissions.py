@@ -14,18 +14,22 @@ from types import MappingProxyType
 class Standing(IntEnum):
     """What somebody is in a room, from the least to the most."""
 
-    BANNED = 0
-    OUTSIDER = 1
-    """Not invited to a private room."""
-    READER = 2
-    """May read but not speak: muted, or a guest where guests only read."""
-    MEMBER = 3
-    MODERATOR = 4
-    OWNER = 5
-    ADMIN = 6
-    """Of the server."""
-    NOBODY = 7
-    """Above everybody: what nobody may do."""
+    meaning: str
+    """Who that is, in a few words."""
+
+    def __new__(cls, value: int, meaning: str) -> Standing:
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        return member
+
+    BANNED = 0, "kept out of the room"
+    OUTSIDER = 1, "not invited to a private room"
+    READER = 2, "may read but not speak: muted, or a guest where guests only read"
+    MEMBER = 3, "anybody else; in a private room, whoever was invited"
+    MODERATOR = 4, "keeps order in the room"
+    OWNER = 5, "created the room, or was made an owner"
+    ADMIN = 6, "an admin of the server, in every room"
 
 
 class RoomMode(Enum):
