@@ -55,6 +55,8 @@ from chatkit.protocol.times import to_wire
 Entering: TypeAlias = m.Login | acc.Register
 ACCOUNT = "@"
 """An account's id begins with this, which no name does: it is nobody's case-mapped name."""
+VOUCHED_FOR = "@:"
+"""The id of one that another system vouches for begins so; what follows is that system's."""
 WRONG = "wrong name or password"
 
 
@@ -287,7 +289,7 @@ def identified(world: World, state: SessionState, request: m.Login, identity: Id
     if identity.role not in RANKS or identity.role == GUEST:
         raise No(ErrorCode.FORBIDDEN, f"there is no role {identity.role!r}")
     name = check_name(identity.name, "name")
-    id = f"{ACCOUNT}{identity.id}"
+    id = f"{VOUCHED_FOR}{identity.id}"
     was = world.accounts.get(id)
     world.check_free(name, name_key(name), id)
     account = Account(id=id, name=name, key=name_key(name), role=identity.role, created_at=now.time)

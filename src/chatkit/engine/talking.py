@@ -53,7 +53,8 @@ def _wait_turn(world: World, state: SessionState, room: Room, now: Moment) -> No
     slow, principal = room.record.slow, known(state.user).principal
     if not slow or allowed("speak without waiting", world.standing_of(state, room, now.time), room.mode):
         return
-    wait = room.spoke.get(principal, -slow) + slow - now.clock if principal in room.spoke else 0.0
+    last = room.spoke.get(principal)
+    wait = 0.0 if last is None else last + slow - now.clock
     if wait > 0:
         message = f"one message every {slow:g} seconds in {room.name!r}"
         raise No(ErrorCode.RATE_LIMITED, message, retry_after=wait, scope="room")

@@ -40,6 +40,7 @@ class ErrorCode(StrEnum):
     NO_SUCH_MESSAGE = "no_such_message", "There is no such message, or it is no longer kept."
     ROOM_EXISTS = "room_exists", "There is a room of this name already."
     EMPTY_MESSAGE = "empty_message", "There is nothing in the message but white space."
+    CONFLICT = "conflict", "Somebody else changed the same thing meanwhile: look again, then try again."
     TOO_LARGE = "too_large", "A message or a part of it is longer than the limits in `hello` allow."
     TOO_MANY = "too_many", "One more would exceed a limit on how many there may be."
     OP_CONFLICT = "op_conflict", "This `op` was used before, for other content."
