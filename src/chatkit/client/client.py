@@ -116,8 +116,8 @@ class Client:
 
     @property
     def token(self) -> str:
-        """Give this to `connect` to be the same person again. It is another one after every login; of an account, the
-        one before is soon worth nothing. ``on_token`` of `connect` is told of each."""
+        """Give this to `connect` to be the same person again. It is another one after every login to an account,
+        and the one before is soon worth nothing: ``on_token`` of `connect` is told of each."""
         return self._login.token or ""
 
     # ── rooms ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -220,7 +220,8 @@ class Client:
     def _take_token(self, token: str) -> None:
         if token != self._login.token:
             self._login = evolve(self._login, token=token or None)
-            self._on_token(token)
+            if self.role != "guest":
+                self._on_token(token)
 
     # ── keeping order on the server, for its admins ──────────────────────────────────────────────────────────────────
 

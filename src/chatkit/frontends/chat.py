@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import trio
+from attrs import evolve
 
 from chatkit.client import Client, connect
-from chatkit.errors import RequestFailed, UsageError
+from chatkit.errors import Disconnected, RequestFailed, UsageError
 from chatkit.frontends.commands import Conversation
+from chatkit.frontends.commands.account import LOGGED_OUT
+from chatkit.frontends.commands.conversation import Registration
+from chatkit.frontends.credentials import (
+    Credentials,
+    Invitation,
+    PasswordFile,
+    Register,
+    TokenFile,
+    credentials_of,
+    device,
+    entering,
+)
 from chatkit.frontends.display import Display
 from chatkit.frontends.exits import Exit
 from chatkit.frontends.launch import run_command
+from chatkit.frontends.login_store import RememberedLogin
 from chatkit.frontends.options import (
     DEFAULT_ROOM,
     DEFAULT_URL,
@@ -27,10 +41,11 @@ from chatkit.frontends.options import (
     Url,
     User,
     trusting,
-    user_or_login,
 )
 from chatkit.frontends.screens import JsonScreen, PipeScreen, Screen
 from chatkit.private import private_nursery
+
+OpenLink: TypeAlias = Callable[[Credentials], AbstractAsyncContextManager[Client]]
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -51,6 +66,19 @@ def chat(
             help="Come back by itself when the connection is lost; without either, only in a terminal.",
         ),
     ] = None,
+    password_file: PasswordFile = None,
+    token_file: TokenFile = None,
+    register: Register = False,
+    invitation: Invitation = None,
+    store: Annotated[
+        bool,
+        Parameter(
+            negative="--no-store",
+            show_default=False,
+            help="Remember the login to an account on this machine, so that the next chat needs no password; the "
+            "default.",
+        ),
+    ] = True,
     ca: Ca = None,
     json: Json = False,
 ) -> int:
@@ -60,44 +88,92 @@ def chat(
     line is sent, or run if it begins with a slash; at its end chat waits until everything is acknowledged.
     """
     terminal = not json and sys.stdin.isatty() and sys.stdout.isatty()
-    open_link = partial(
-        connect,
-        url,
-        user=user_or_login(user),
-        ssl_context=trusting(ca),
-        reconnect=terminal if reconnect is None else reconnect,
-    )
-    talk = partial(_talk, open_link, room, history)
-    if terminal:
-        from chatkit.frontends.terminal import run_beside_prompt
+    credentials = credentials_of(user, password_file, token_file, register, invitation)
+    login = RememberedLogin(url, credentials.user) if store and token_file is None else None
+    if login is not None and credentials.password is None:
+        credentials = evolve(credentials, token=login.token())
+    tls = trusting(ca)
 
-        return run_beside_prompt(talk)
-    return trio.run(talk, (lambda _: JsonScreen()) if json else PipeScreen)
+    def open_link(given: Credentials) -> AbstractAsyncContextManager[Client]:
+        return connect(
+            url,
+            ssl_context=tls,
+            reconnect=terminal if reconnect is None else reconnect,
+            on_token=None if login is None else login.remember,
+            device=device(),
+            **given.options,
+        )
+
+    def start(given: Credentials) -> int:
+        talk = partial(_talk, open_link, given, room, history)
+        if terminal:
+            from chatkit.frontends.terminal import run_beside_prompt
+
+            return run_beside_prompt(talk)
+        return trio.run(talk, (lambda _: JsonScreen()) if json else PipeScreen)
+
+    try:
+        return entering(credentials, start)
+    finally:
+        if login is not None:
+            login.close()
 
 
 async def _talk(
-    open_link: Callable[[], AbstractAsyncContextManager[Client]],
+    open_link: OpenLink,
+    credentials: Credentials,
     room: str,
     history: int,
     open_screen: Callable[[Conversation], Screen],
 ) -> int:
-    code = Exit.OK
-    async with open_link() as client:
-        conversation = Conversation(client, history=history)
+    async with open_link(credentials) as client:
+        conversation = Conversation(client, current=room, history=history)
         screen = open_screen(conversation)
-        display = Display(conversation, screen)
-        await conversation.enter(room)
+        code = await _talk_as(conversation, screen, room)
+    while (asked := conversation.registering) is not None:
+        conversation.registering = None
+        async with AsyncExitStack() as stack:
+            opening = _registered(stack, open_link, asked, conversation.client, screen)
+            conversation.client, conversation.last_said = await opening, None
+            code = await _talk_as(conversation, screen, conversation.current)
+    return code
+
+
+async def _registered(
+    stack: AsyncExitStack, open_link: OpenLink, asked: Registration, guest: Client, screen: Screen
+) -> Client:
+    """Come back with a new account; or as the guest one was, if there is to be none."""
+    new = Credentials(user=asked.user, password=asked.password, register=True, invitation=asked.invitation)
+    try:
+        client = await stack.enter_async_context(open_link(new))
+    except RequestFailed as error:
+        await screen.error(*_said(error))
+        return await stack.enter_async_context(open_link(Credentials(user=guest.user, token=guest.token)))
+    await screen.notice(f"{client.user} is your account now")
+    return client
+
+
+async def _talk_as(conversation: Conversation, screen: Screen, room: str) -> Exit:
+    """Talk with one client, until the user wants no more, or another client."""
+    display = Display(conversation, screen)
+    await conversation.enter(room)
+    code = Exit.OK
+    try:
         async with private_nursery(lambda nursery: nursery.cancel_scope.cancel()) as nursery:
             await display.catch_up()
             nursery.start_soon(display.follow)
             nursery.start_soon(display.follow_link)
             code = await _take_lines(conversation, screen, display)
+    except Disconnected:
+        if not conversation.over:
+            raise
+        await screen.notice(LOGGED_OUT)
     return code
 
 
 async def _take_lines(conversation: Conversation, screen: Screen, display: Display) -> Exit:
     code = Exit.OK
-    while not conversation.over:
+    while not (conversation.over or conversation.registering):
         line = await screen.read()
         if line is None:
             break

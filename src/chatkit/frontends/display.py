@@ -12,6 +12,7 @@ from chatkit.frontends.commands import Conversation
 from chatkit.frontends.exits import sentence
 from chatkit.frontends.screens import Screen
 from chatkit.protocol import messages as m
+from chatkit.protocol.moderation import RoomRenamed
 
 
 class Display:
@@ -38,6 +39,8 @@ class Display:
                 await self._show_room(name, seq)
                 continue
             self._conversation.take(event)
+            if isinstance(event, RoomRenamed) and event.room in self._client.rooms:
+                await self._show_room(event.room, self._client.rooms[event.room].position.seq)
             async with self._showing:
                 await self._screen.event(event, happening.timestamp)
 

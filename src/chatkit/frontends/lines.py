@@ -7,9 +7,12 @@ from enum import Enum
 
 from attrs import frozen
 
+from chatkit.client.order import moment
 from chatkit.frontends.commands import Conversation
+from chatkit.frontends.commands.words import REMOVED, because, when
 from chatkit.frontends.visible import visible
 from chatkit.protocol import messages as m
+from chatkit.protocol import moderation as mod
 from chatkit.protocol.times import to_datetime
 
 SHOWN_BYTES = 32
@@ -64,11 +67,40 @@ def line_of(event: m.Event, timestamp: int, conversation: Conversation) -> Line 
             return notice_line(f"there is a new room: {room}")
         case m.RoomDeleted(room=room):
             return notice_line(f"the room {room} has been deleted")
+        case mod.MessageDeleted(room=room, user=user, about=about):
+            where = "" if room == conversation.current else f" in {room}"
+            return notice_line(f"{_subject(user, me)} removed message {about}{where}")
+        case mod.RoomRenamed(room=room, was=was):
+            return notice_line(f"the room {was} is called {room} now")
+        case mod.RoleChanged(room=room, user=user, role=role):
+            return notice_line(f"{_are(user, me)} {role} of {room} now")
+        case mod.RemovedFromRoom(room=room, by=by, reason=reason, banned=banned):
+            how = "banned from" if banned else "sent out of"
+            return notice_line(f"you were {how} {room}{_by(by)}{because(reason)}")
+        case mod.Invited(room=room):
+            return notice_line(f"you may enter {room} now: /join {room}")
+        case mod.Muted(room=room, by=by, reason=reason, until=until):
+            end = "" if until is None else f" until {when(moment(until))}"
+            return notice_line(f"you may not speak in {room}{end}{_by(by)}{because(reason)}")
+        case mod.Unmuted(room=room):
+            return notice_line(f"you may speak in {room} again")
         case m.System(text=text):
             return notice_line(text)
         case m.UnknownEvent(action=action, data=data):
             return notice_line(f"{action}: {dict(data)}")
     return None
+
+
+def _subject(user: str, me: str) -> str:
+    return "you have" if user == me else f"{user} has"
+
+
+def _are(user: str, me: str) -> str:
+    return "you are" if user == me else f"{user} is"
+
+
+def _by(user: str) -> str:
+    return f", by {user}" if user else ""
 
 
 def _message_line(said: m.ReceiveMessage, timestamp: int, conversation: Conversation) -> Line:
@@ -81,6 +113,8 @@ def _message_line(said: m.ReceiveMessage, timestamp: int, conversation: Conversa
 
 def body(said: m.ReceiveMessage) -> str:
     """Return what was said in one safe line; of bytes, their number and the first few."""
+    if said.deleted:
+        return REMOVED
     if said.binary is None:
         return visible(said.text or "")
     rest = "…" if len(said.binary) > SHOWN_BYTES else ""

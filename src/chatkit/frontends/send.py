@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from functools import partial
 from typing import Annotated
 
 import trio
@@ -12,6 +11,16 @@ import trio
 from chatkit.client import Client, connect
 from chatkit.errors import UsageError
 from chatkit.frontends.commands import Conversation
+from chatkit.frontends.credentials import (
+    Credentials,
+    Invitation,
+    PasswordFile,
+    Register,
+    TokenFile,
+    credentials_of,
+    device,
+    entering,
+)
 from chatkit.frontends.exits import Exit
 from chatkit.frontends.launch import run_command
 from chatkit.frontends.options import (
@@ -23,7 +32,6 @@ from chatkit.frontends.options import (
     Room,
     User,
     trusting,
-    user_or_login,
 )
 from chatkit.frontends.output import read_all
 from chatkit.frontends.screens import JsonScreen
@@ -45,6 +53,10 @@ def send(
     ],
     user: User = None,
     room: Room = DEFAULT_ROOM,
+    password_file: PasswordFile = None,
+    token_file: TokenFile = None,
+    register: Register = False,
+    invitation: Invitation = None,
     ca: Ca = None,
     json: Json = False,
 ) -> int:
@@ -54,13 +66,18 @@ def send(
         url, text = (DEFAULT_URL,), words
     if not text:
         raise UsageError("send needs a text: chatkit send hello. See chatkit send --help.")
-    open_link = partial(connect, url[0], user=user_or_login(user), ssl_context=trusting(ca), reconnect=False)
-    return trio.run(_send, open_link, room, " ".join(text), json)
+    tls = trusting(ca)
+
+    def start(credentials: Credentials) -> int:
+        link = connect(url[0], ssl_context=tls, reconnect=False, device=device(), **credentials.options)
+        return trio.run(_send, link, room, " ".join(text), json)
+
+    return entering(credentials_of(user, password_file, token_file, register, invitation), start)
 
 
-async def _send(open_link: Callable[[], AbstractAsyncContextManager[Client]], room: str, text: str, json: bool) -> int:
+async def _send(link: AbstractAsyncContextManager[Client], room: str, text: str, json: bool) -> int:
     said = (await read_all()).removesuffix("\n") if text == STDIN else text
-    async with open_link() as client:
+    async with link as client:
         conversation = Conversation(client, history=0)
         await conversation.enter(room)
         kept = await conversation.say(said)

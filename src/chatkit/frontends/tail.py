@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from functools import partial
 from typing import Annotated
 
 import trio
 
 from chatkit.client import Client, connect
+from chatkit.client import Room as ChatRoom
 from chatkit.frontends.commands import Conversation
+from chatkit.frontends.commands.words import because
+from chatkit.frontends.credentials import (
+    Credentials,
+    Invitation,
+    PasswordFile,
+    Register,
+    TokenFile,
+    credentials_of,
+    device,
+    entering,
+)
 from chatkit.frontends.exits import Exit
 from chatkit.frontends.launch import run_command
 from chatkit.frontends.options import (
@@ -24,7 +35,6 @@ from chatkit.frontends.options import (
     Url,
     User,
     trusting,
-    user_or_login,
 )
 from chatkit.frontends.screens import JsonScreen, PipeScreen
 
@@ -41,31 +51,50 @@ def tail(
     room: Room = DEFAULT_ROOM,
     history: History = 10,
     count: Annotated[int | None, Parameter(name=["--count", "-c"], help="End after that many messages.")] = None,
+    password_file: PasswordFile = None,
+    token_file: TokenFile = None,
+    register: Register = False,
+    invitation: Invitation = None,
     ca: Ca = None,
     json: Json = False,
 ) -> int:
     """Follow a room: its history, then what is said. Ends by Ctrl-C, or after --count messages."""
-    open_link = partial(connect, url, user=user_or_login(user), ssl_context=trusting(ca), reconnect=False)
-    return trio.run(_tail, open_link, room, history, count, json)
+    tls = trusting(ca)
+
+    def start(credentials: Credentials) -> int:
+        link = connect(url, ssl_context=tls, reconnect=False, device=device(), **credentials.options)
+        return trio.run(_tail, link, room, history, count, json)
+
+    return entering(credentials_of(user, password_file, token_file, register, invitation), start)
 
 
 async def _tail(
-    open_link: Callable[[], AbstractAsyncContextManager[Client]],
+    link: AbstractAsyncContextManager[Client],
     room_name: str,
     history: int,
     count: int | None,
     json: bool,
 ) -> int:
-    async with open_link() as client:
+    async with link as client:
         room = await client.join(room_name, history=history)
-        screen = JsonScreen() if json else PipeScreen(Conversation(client, current=room.name))
+        conversation = Conversation(client, current=room.name)
+        screen = JsonScreen() if json else PipeScreen(conversation)
         entries = room.entries()
         shown = 0
         while count is None or shown < count:
             entry = await anext(entries, None)
             if entry is None:
-                await screen.error("no_such_room", f"the room {room.name} has been deleted")
+                await screen.error(*_why_ended(room))
                 return Exit.REFUSED
+            conversation.current = room.name
             await screen.event(entry.event, entry.timestamp)
             shown += 1
         return Exit.OK
+
+
+def _why_ended(room: ChatRoom) -> tuple[str, str]:
+    if room.removed is None:
+        return "no_such_room", f"the room {room.name} has been deleted"
+    how = "banned from" if room.removed.banned else "sent out of"
+    code = "banned" if room.removed.banned else "not_in_room"
+    return code, f"you were {how} {room.name}{because(room.removed.reason)}"

@@ -28,6 +28,7 @@ try:
     from prompt_toolkit.completion import CompleteEvent, Completer, Completion
     from prompt_toolkit.document import Document
     from prompt_toolkit.formatted_text import FormattedText
+    from prompt_toolkit.history import InMemoryHistory
     from prompt_toolkit.output import ColorDepth
 except ImportError as error:
     raise MissingExtra("the line client", "cli") from error
@@ -65,6 +66,19 @@ async def _host(talk: Talk) -> int:
     return result.unwrap()
 
 
+class Typed(InMemoryHistory):
+    """What was typed, to be called back; passwords are not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.forgetful = False
+
+    def append_string(self, string: str) -> None:
+        """Remember a line."""
+        if not self.forgetful:
+            super().append_string(string)
+
+
 class Stage:
     """The asyncio side: the prompt, and the drawing of lines above it."""
 
@@ -78,6 +92,7 @@ class Stage:
         self._drawn = trio.Event()
         self._prompting: asyncio.Task[None] | None = None
         self._session: PromptSession[str] | None = None
+        self._history = Typed()
         self._depth = ColorDepth.TRUE_COLOR if os.environ.get("COLORTERM") in ("truecolor", "24bit") else None
 
     def end(self, code: Exit) -> None:
@@ -95,7 +110,12 @@ class Stage:
     def prompt(self, label: Callable[[], str], completer: Completer, typed: Callable[[str | None], None]) -> None:
         """Show the prompt, and call ``typed`` in Trio for each line, at the end of input with None."""
         self._session = PromptSession(
-            label, completer=completer, complete_while_typing=False, erase_when_done=True, color_depth=self._depth
+            label,
+            completer=completer,
+            complete_while_typing=False,
+            erase_when_done=True,
+            color_depth=self._depth,
+            history=self._history,
         )
         self._prompting = self.loop.create_task(self._prompt(self._session, typed))
 
@@ -115,6 +135,13 @@ class Stage:
         """Draw the prompt anew: its label may say something else now."""
         if self._session is not None:
             self._session.app.invalidate()
+
+    def hide(self, hidden: bool) -> None:
+        """Let what is typed be shown as stars and not be remembered, or shown again."""
+        self._history.forgetful = hidden
+        if self._session is not None:
+            self._session.is_password = hidden
+        self.refresh()
 
     # ── drawing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -158,6 +185,17 @@ class TerminalScreen(LineScreen):
         self._stage = stage
         self._send, self._typed = trio.open_memory_channel[str | None](float("inf"))
         self._prompting = False
+        self._asking = ""
+        conversation.ask_secret = self._ask_secret
+
+    async def _ask_secret(self, label: str) -> str:
+        self._asking = label
+        self._stage.hide(True)
+        try:
+            return await self._typed.receive() or ""
+        finally:
+            self._asking = ""
+            self._stage.hide(False)
 
     async def read(self) -> str | None:
         if not self._prompting:
@@ -175,6 +213,8 @@ class TerminalScreen(LineScreen):
         self._stage.refresh()
 
     def _label(self) -> str:
+        if self._asking:
+            return self._asking
         state = self._conversation.client.state
         room = state.rooms.get(self._conversation.current)
         users = f" ({room.users})" if room is not None else ""

@@ -1,0 +1,13 @@
+"""What people type in a chat, the same in every frontend: text, and commands that begin with a slash.
+
+`COMMANDS` is the one table; help, completion and dispatch are drawn from it. Parsing is pure; what a command does is
+done through a `Client`, so a terminal, a web page and a window can all use it.
+"""
+
+from __future__ import annotations
+
+from chatkit.frontends.commands.command import Command, May
+from chatkit.frontends.commands.conversation import DEFAULT_ROOM, Conversation
+from chatkit.frontends.commands.table import COMMANDS, Call, Say, parse
+
+__all__ = ["COMMANDS", "DEFAULT_ROOM", "Call", "Command", "Conversation", "May", "Say", "parse"]

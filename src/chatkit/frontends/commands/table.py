@@ -1,0 +1,78 @@
+"""The one table of commands, and what a typed line means by it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+
+from attrs import frozen
+
+from chatkit.errors import UsageError
+from chatkit.frontends.commands.account import ACCOUNT
+from chatkit.frontends.commands.command import Command
+from chatkit.frontends.commands.conversation import Conversation
+from chatkit.frontends.commands.help import help_lines
+from chatkit.frontends.commands.order import ORDER
+from chatkit.frontends.commands.rooms import ROOMS
+from chatkit.frontends.commands.talking import TALKING
+
+
+async def _help(conversation: Conversation, _: str) -> Sequence[str]:
+    room = conversation.client.rooms.get(conversation.current)
+    if room is not None and conversation.client.user not in room.state.members:
+        await room.users()  # so that one's own role is known
+    return help_lines(GROUPS, conversation.may())
+
+
+async def _quit(conversation: Conversation, _: str) -> Sequence[str]:
+    conversation.over = True
+    return ()
+
+
+GROUPS: Mapping[str, tuple[Command, ...]] = {
+    "Talking": TALKING,
+    "Yourself": ACCOUNT,
+    "Keeping order": ORDER,
+    "The room": ROOMS,
+    "Else": (Command("help", "", "list these commands", _help), Command("quit", "", "say goodbye", _quit)),
+}
+COMMANDS: Mapping[str, Command] = {command.name: command for group in GROUPS.values() for command in group}
+"""Every command, by name."""
+
+
+@frozen
+class Say:
+    """Text for the current room."""
+
+    text: str
+
+
+@frozen
+class Call:
+    """A command with its argument, which may be empty."""
+
+    command: Command
+    argument: str
+
+
+def parse(line: str) -> Say | Call | None:
+    """Say what a typed line means; None for an empty one. ``//`` begins text that starts with a slash.
+
+    Raises `UsageError` for an unknown command, naming the nearest one, or a missing argument.
+    """
+    if not line.strip():
+        return None
+    if not line.startswith("/"):
+        return Say(line)
+    if line.startswith("//"):
+        return Say(line[1:])
+    name, _, argument = line[1:].partition(" ")
+    command = COMMANDS.get(name.lower())
+    if command is None:
+        near = difflib.get_close_matches(name.lower(), COMMANDS, n=1)
+        hint = f"did you mean /{near[0]}?" if near else "/help lists the commands"
+        raise UsageError(f"there is no command /{name}: {hint}")
+    argument = argument.strip()
+    if not argument and command.argument and not command.argument.startswith("["):
+        raise UsageError(f"/{command.name} needs something behind it: {command.usage}")
+    return Call(command, argument)

@@ -1,0 +1,88 @@
+"""Commands of everybody's: going from room to room, seeing who is there, saying things."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chatkit.errors import UsageError
+from chatkit.frontends.commands.command import Command
+from chatkit.frontends.commands.conversation import DEFAULT_ROOM, Conversation
+from chatkit.frontends.commands.words import shown
+from chatkit.protocol.messages import UserInfo
+
+RECENT = 20
+"""Messages that ``/recent`` lists unless told otherwise."""
+
+
+async def _join(conversation: Conversation, argument: str) -> Sequence[str]:
+    await conversation.enter(argument)
+    room = conversation.client.state.rooms[conversation.current]
+    return (f"you are in {room.name} ({room.users})" + (f": {room.summary.topic}" if room.summary.topic else ""),)
+
+
+async def _create(conversation: Conversation, argument: str) -> Sequence[str]:
+    name, _, topic = argument.partition(" ")
+    room = await conversation.client.create(name, topic=topic.strip())
+    conversation.current = room.name
+    return (f"you have created {room.name} and are in it",)
+
+
+async def _leave(conversation: Conversation, _: str) -> Sequence[str]:
+    left = conversation.current
+    if left == conversation.home:
+        raise UsageError(f"{left} is where everybody starts: /join another room, or /quit")
+    room = conversation.client.rooms.get(left)
+    if room is not None:
+        await room.leave()
+    if conversation.home in conversation.client.rooms:
+        conversation.current = conversation.home
+    else:
+        await conversation.enter(conversation.home)
+    return (f"you have left {left} and are back in {conversation.current}",)
+
+
+async def _rooms(conversation: Conversation, _: str) -> Sequence[str]:
+    rooms = conversation.client.state.rooms
+    return tuple(_room_line(conversation, name) for name in sorted(rooms, key=str.casefold))
+
+
+def _room_line(conversation: Conversation, name: str) -> str:
+    room = conversation.client.state.rooms[name]
+    mark = ">" if name == conversation.current else "+" if room.joined else " "
+    told = room.summary
+    states = {"private": told.private, "read-only": told.read_only, "slow": told.slow, "closed": told.closed}
+    facts = ", ".join([str(room.users), *(state for state, holds in states.items() if holds)])
+    return f"{mark} {name} ({facts})" + (f"  {told.topic}" if told.topic else "")
+
+
+async def _users(conversation: Conversation, _: str) -> Sequence[str]:
+    room = conversation.room()
+    people = [_called(one) for one in await room.users()]
+    return (f"in {room.name} ({len(people)}): {', '.join(people)}",)
+
+
+def _called(one: UserInfo) -> str:
+    return f"{one.user} ({one.role})" if one.role in ("owner", "moderator", "admin", "bot") else one.user
+
+
+async def _binary(conversation: Conversation, argument: str) -> Sequence[str]:
+    await conversation.say(argument.encode("utf-8", "replace"))
+    return ()
+
+
+async def _recent(conversation: Conversation, argument: str) -> Sequence[str]:
+    if argument and not (argument.isascii() and argument.isdigit() and 1 <= int(argument[:9]) <= 1000):
+        raise UsageError(f"how many? {argument!r} is no number from 1 to 1000")
+    messages = await conversation.room().past_messages(limit=int(argument or RECENT))
+    return tuple(shown(message) for message in messages) or ("nobody has said anything here lately",)
+
+
+TALKING = (
+    Command("join", "ROOM", "go to a room", _join),
+    Command("create", "ROOM [topic]", "create a room and go there", _create),
+    Command("leave", "", f"leave the room and go back to {DEFAULT_ROOM}", _leave),
+    Command("rooms", "", "list the rooms: > where you are, + where you are as well", _rooms),
+    Command("users", "", "list who is in the room", _users),
+    Command("recent", "[N]", "list the newest messages with their numbers", _recent),
+    Command("binary", "TEXT", "send a text as bytes", _binary),
+)
