@@ -27,12 +27,12 @@ from chatkit.backend.records import (
 from chatkit.engine.audit import audited
 from chatkit.engine.bans import against, in_force, network_of, within
 from chatkit.engine.decisions import Decision, Inspect, Proposal, ReadAudit, Reply, Search
-from chatkit.engine.people import Target, require_above, require_principal, standing_of, target, writer
+from chatkit.engine.people import Target, require_above, require_principal, target, writer
 from chatkit.engine.permissions import Standing, above
 from chatkit.engine.refusal import No
 from chatkit.engine.state import ADMIN, Moment, Room, SessionState
 from chatkit.engine.talking import MESSAGE
-from chatkit.engine.world import World, known
+from chatkit.engine.world import World, bans_on, known
 from chatkit.protocol import messages as m
 from chatkit.protocol import moderation as mod
 from chatkit.protocol.codes import ErrorCode
@@ -63,7 +63,7 @@ def set_role(world: World, state: SessionState, request: mod.SetRole, now: Momen
     principal = require_principal(whom)
     wanted = {"owner": Standing.OWNER, "moderator": Standing.MODERATOR, "member": Standing.MEMBER}[request.role]
     own = principal == known(state.user).principal
-    if not (own and wanted < standing_of(world, room, whom, now.time)):
+    if not (own and wanted < world.standing_of(state, room, now.time)):
         world.require(state, room, "set role", now.time)
         require_above(world, state, room, whom, now.time)
         if above(wanted, world.standing_of(state, room, now.time)):
@@ -80,7 +80,7 @@ def invite(world: World, state: SessionState, request: mod.Invite, now: Moment) 
     principal = require_principal(whom)
     if principal in room.members:
         return Reply(m.Nothing())
-    if standing_of(world, room, whom, now.time) is Standing.BANNED:
+    if any(not one.mute for one in bans_on(room, principal, whom.key, now.time)):
         raise No(ErrorCode.BANNED, f"{whom.name} is banned from {room.name!r}: /unban first")
     change = PutMember(member=Member(room_id=room.id, principal=principal))
     return Proposal(audited(world, state, now, "invite", room, change, whom=whom.name, principal=principal))
@@ -90,9 +90,9 @@ def withdraw(world: World, state: SessionState, request: mod.Withdraw, now: Mome
     """End somebody's membership of a room."""
     room, whom = _room_for(world, state, request.room, "invite", now), target(world, request.user)
     principal = require_principal(whom)
+    require_above(world, state, room, whom, now.time)
     if principal not in room.members:
         raise No(ErrorCode.NO_SUCH_USER, f"{whom.name} is no member of {room.name!r}")
-    require_above(world, state, room, whom, now.time)
     change = RemoveMember(room_id=room.id, principal=principal)
     return Proposal(audited(world, state, now, "withdraw", room, change, whom=whom.name, principal=principal), True)
 

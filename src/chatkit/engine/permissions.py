@@ -23,8 +23,8 @@ class Standing(IntEnum):
         member.meaning = meaning
         return member
 
-    BANNED = 0, "kept out of the room"
-    OUTSIDER = 1, "not invited to a private room"
+    OUTSIDER = 0, "not invited to a private room"
+    BANNED = 1, "kept out of the room"
     READER = 2, "may read but not speak: muted, or a guest where guests only read"
     MEMBER = 3, "anybody else; in a private room, whoever was invited"
     MODERATOR = 4, "keeps order in the room"
@@ -51,7 +51,7 @@ def _modes(open_: Standing, read_only: Standing, closed: Standing) -> Mapping[Ro
 S = Standing
 PERMISSIONS: Mapping[str, Mapping[RoomMode, Standing]] = MappingProxyType(
     {
-        "know": _always(S.READER),
+        "know": _always(S.BANNED),
         "enter": _modes(S.READER, S.READER, S.MODERATOR),
         "read": _modes(S.READER, S.READER, S.MODERATOR),
         "speak": _modes(S.MEMBER, S.MODERATOR, S.MODERATOR),

@@ -109,7 +109,7 @@ def update_room(world: World, state: SessionState, request: mod.UpdateRoom, now:
         return Reply(room.summary())
     changes: list[Fact] = [UpdateRoom(room=record, was=room.record)]
     if record.private and not room.record.private:
-        changes += _keeping_those_present(room)
+        changes = [*_keeping_those_present(room), *changes]
     details = {
         name: value
         for name in ("name", "topic", "private", "read_only", "slow", "closed")

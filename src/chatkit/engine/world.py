@@ -235,11 +235,11 @@ class World:
         if role == ADMIN:
             return Standing.ADMIN
         own = room.members.get(principal)
-        bans = [ban for ban in room.bans.values() if in_force(ban, now) and against(ban, principal, key, None)]
-        if any(not ban.mute for ban in bans):
-            return Standing.BANNED
         if room.record.private and own is None:
             return Standing.OUTSIDER
+        bans = bans_on(room, principal, key, now)
+        if any(not ban.mute for ban in bans):
+            return Standing.BANNED
         standing = STANDINGS.get(own or MEMBER, Standing.MEMBER)
         if bans or (role == GUEST and not self.guests_speak and standing is Standing.MEMBER):
             return min(standing, Standing.READER)
@@ -267,8 +267,8 @@ class World:
         if standing is Standing.OUTSIDER:
             return no_such_room(room.name)
         user = known(state.user)
-        in_the_way = (ban for ban in room.bans.values() if in_force(ban, now))
-        ban = strongest(ban for ban in in_the_way if against(ban, user.principal, user.key, None))
+        bans = bans_on(room, user.principal, user.key, now)
+        ban = strongest(ban for ban in bans if ban.mute is (standing is not Standing.BANNED))
         if standing is Standing.BANNED and ban is not None:
             return No(ErrorCode.BANNED, f"you are banned from {room.name!r}{_why(ban)}")
         if act == "speak" and ban is not None:
@@ -355,6 +355,11 @@ class World:
             removed = mod.RemovedFromRoom(room=room.name, by=by, reason=reason, banned=banned)
             effects += [Tell(session, removed), *self.exit(state, room, now)]
         return effects
+
+
+def bans_on(room: Room, principal: str, key: str, now: int) -> list[Ban]:
+    """Return what keeps somebody out of a room, or silent there; ``now`` in milliseconds."""
+    return [ban for ban in room.bans.values() if in_force(ban, now) and against(ban, principal, key, None)]
 
 
 def known(user: User | None) -> User:
