@@ -133,9 +133,11 @@ async def _talk(
     while (asked := conversation.registering) is not None:
         conversation.registering = None
         async with AsyncExitStack() as stack:
+            was = conversation.client.room(conversation.current)
             opening = _registered(stack, open_link, asked, conversation.client, screen)
             conversation.client, conversation.last_said = await opening, None
-            code = await _talk_as(conversation, screen, conversation.current)
+            after = None if was is None else was.position.seq
+            code = await _talk_as(conversation, screen, conversation.current, after)
     return code
 
 
@@ -153,10 +155,10 @@ async def _registered(
     return client
 
 
-async def _talk_as(conversation: Conversation, screen: Screen, room: str) -> Exit:
-    """Talk with one client, until the user wants no more, or another client."""
+async def _talk_as(conversation: Conversation, screen: Screen, room: str, after: int | None = None) -> Exit:
+    """Talk with one client, until the user wants no more, or another client. ``after`` is how far the room was shown."""
     display = Display(conversation, screen)
-    await conversation.enter(room)
+    await conversation.enter(room, after)
     code = Exit.OK
     try:
         async with private_nursery(lambda nursery: nursery.cancel_scope.cancel()) as nursery:

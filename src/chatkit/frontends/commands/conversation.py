@@ -103,9 +103,10 @@ class Conversation:
             case m.RoomDeleted(room=name) | mod.RemovedFromRoom(room=name) if name == self.current:
                 self.current = self.home
 
-    async def enter(self, name: str) -> None:
-        """Go to a room: join it if need be, and make it the current one. Raises `RequestFailed`, `Disconnected`."""
-        room = await self.client.join(name, history=self.history)
+    async def enter(self, name: str, after: int | None = None) -> None:
+        """Go to a room: join it if need be, and make it the current one. It begins with some history, or behind a seq.
+        Raises `RequestFailed`, `Disconnected`."""
+        room = await self.client.join(name, history=self.history, after=after)
         self.current = room.name
 
     # ── who one is ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -61,8 +61,12 @@ async def _bans(conversation: Conversation, argument: str) -> Sequence[str]:
     if rest:
         raise UsageError(f"{rest!r} is too much: /bans [{SERVER}]")
     found = await (conversation.client if server else conversation.room()).bans()
-    lines = dict.fromkeys(_ban_line(ban) for ban in found)  # a guest is banned by name and by token: one line
-    return tuple(lines) or (f"nobody is banned from {'the server' if server else conversation.current}",)
+    # A guest is banned by name and as the guest they are, who is not known by name once they are gone: one line.
+    names = {(ban.at, ban.mute) for ban in found if ban.kind == "name"}
+    named = [ban for ban in found if ban.kind == "name" or (ban.at, ban.mute) not in names]
+    return tuple(_ban_line(ban) for ban in named) or (
+        f"nobody is banned from {'the server' if server else conversation.current}",
+    )
 
 
 def _ban_line(ban: BanInfo) -> str:
@@ -101,8 +105,10 @@ async def _role(conversation: Conversation, argument: str) -> Sequence[str]:
     who, _, role = argument.partition(" ")
     for known in ROLES:
         if role.strip().lower() == known:
-            await conversation.room().set_role(who, known)
-            return (f"{who} is {known} of {conversation.current} now",)
+            room = conversation.room()
+            await room.set_role(who, known)
+            told = who in room.state.members  # then everybody is told
+            return () if told else (f"{who} is {known} of {room.name} now",)
     raise UsageError(f"which role? /role NAME {'|'.join(ROLES)}")
 
 
@@ -116,7 +122,8 @@ async def _removeall(conversation: Conversation, argument: str) -> Sequence[str]
     act = act_of(argument, term=False)
     _only_here(act)
     count = await conversation.room().delete_messages_of(act.who, reason=act.reason)
-    return (f"removed {count} messages of {act.who} from {conversation.current}",)
+    messages = "1 message" if count == 1 else f"{count} messages"
+    return (f"removed {messages} of {act.who} from {conversation.current}",)
 
 
 async def _audit(conversation: Conversation, argument: str) -> Sequence[str]:

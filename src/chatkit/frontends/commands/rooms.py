@@ -66,10 +66,9 @@ async def _reopen(conversation: Conversation, argument: str) -> Sequence[str]:
 
 async def _rename_room(conversation: Conversation, argument: str) -> Sequence[str]:
     room = conversation.room()
-    was = room.name
     await room.update(name=argument)
     conversation.current = room.name
-    return (f"{was} is called {room.name} now",)
+    return ()
 
 
 async def _delete(conversation: Conversation, argument: str) -> Sequence[str]:
