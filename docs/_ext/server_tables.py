@@ -18,6 +18,7 @@ TITLES = {
     "": "At the top of the file",
     "engine": "`[engine]`: bounds of the rules",
     "http_limits": "`[http_limits]`: HTTP requests",
+    "logins": "`[logins]`: how often a password may be tried",
     "rates": "`[rates]`: how fast one session may go",
     "transport": "`[transport]`: every link",
 }

@@ -220,7 +220,8 @@ def create_token(
             expires_at=_end(now, days),
         )
         details = {"label": label, "role": record.role}
-        return Plan(result=record, changes=[Put(record=record)], whom=account, details=details)
+        still_so = _put(account, account)
+        return Plan(result=record, changes=[still_so, Put(record=record)], whom=account, details=details)
 
     return Act("create_token", plan)
 

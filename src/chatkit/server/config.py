@@ -15,6 +15,7 @@ from chatkit.engine.limits import EngineLimits
 from chatkit.errors import UsageError
 from chatkit.server.http_limits import HttpLimits
 from chatkit.server.limits import Rates
+from chatkit.server.throttle import LoginRates
 from chatkit.transport.interface import TransportOptions
 from chatkit.transport.proxied import networks
 
@@ -35,6 +36,10 @@ class ServerConfig:
     """Whether rates and the caps per address are enforced; a load test turns this off. Sizes and deadlines stay."""
     rates: Rates = field(factory=Rates)
     """How fast one session may go."""
+    logins: LoginRates = field(factory=LoginRates)
+    """How often passwords may be tried, by address and by account; always enforced."""
+    password_workers: int | None = None
+    """Threads that hash passwords at a time; unset, one less than there are cores, so that the chat keeps one."""
 
     # One message
     max_message_bytes: int = 65_536

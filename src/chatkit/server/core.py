@@ -77,8 +77,8 @@ class Core:
         self.config = config
         self.renderer = renderer
         self.authenticator = authenticator
-        self.passwords = Passwords()
-        self.throttle = Throttle()
+        self.passwords = Passwords(workers=config.password_workers)
+        self.throttle = Throttle(config.logins)
         self.engine = Engine(new_id=lambda: config.secret(8), new_token=lambda: config.secret(24), limits=config.engine)
         self.committer = Committer(backend, config, self.counters, self.reached)
         self.channels: dict[str, Channel] = {}
@@ -240,8 +240,7 @@ class Core:
         self.everyone.add(session)
         self.counters.logins += 1
         session.entered.logged_in()
-        session.user = self.engine.user_of(session.id)
-        session.role = self.engine.sessions[session.id].role
+        session.state = self.engine.sessions[session.id]
 
     def lose_session(self, session: Session) -> None:
         """A session's link broke: its person counts as present for a little while, for they may come back."""

@@ -24,6 +24,7 @@ from typing import Any, Literal, TypeAlias
 import attrs
 from attrs import frozen
 
+from chatkit.engine.limits import Guests, Registration
 from chatkit.errors import UsageError
 from chatkit.protocol.converter import fault_of, make_converter
 from chatkit.server.config import ServerConfig
@@ -46,6 +47,8 @@ KINDS: Mapping[Any, str] = {
     bool: "true or false",
     tuple[str, ...]: "list of texts",
     Level: "debug, info, warning or error",
+    Guests: "yes, no or read-only",
+    Registration: "open, invitation or closed",
 }
 """What a setting can be; whatever else stands in a configuration is for programs only."""
 WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}

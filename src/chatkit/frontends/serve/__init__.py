@@ -17,6 +17,7 @@ from chatkit.frontends.logs import start_logging
 from chatkit.frontends.output import write
 from chatkit.frontends.serve.certificates import Certificates
 from chatkit.frontends.serve.flags import token_of, with_flags
+from chatkit.frontends.serve.openness import tell_openness
 from chatkit.private import private_nursery
 from chatkit.server import Server, ServerConfig, open_server
 from chatkit.server.settings import ServeOptions, Settings
@@ -34,7 +35,8 @@ def run(arguments: Sequence[str]) -> int:
 def serve(settings: Settings) -> int:
     """Run a server until Ctrl-C or SIGTERM, which let everybody finish; a second one ends it at once.
 
-    Prints one line per address once it accepts connections there. SIGHUP reads the certificate again.
+    Prints one line per address once it accepts connections there. Where other machines reach it, it says first what is
+    open to them. SIGHUP reads the certificate again.
     """
     options = settings.options
     certificates = _certificates(options)
@@ -73,6 +75,7 @@ async def _serve(options: ServeOptions, config: ServerConfig, certificates: Cert
                 await nursery.start(_renew, certificates)
             async with open_server(options.store, listen=options.listen, config=config) as server:
                 ending.server = server
+                await tell_openness(options.store, config, server.addresses)
                 await write("".join(f"listening on {address}\n" for address in server.addresses))
                 await server.wait_stopped()
     return ending.code

@@ -25,6 +25,9 @@ NAMED: Mapping[str, str] = {
     "listen": "--listen",
     "tls_cert": "--tls-cert",
     "tls_key": "--tls-key",
+    "engine.guests": "--guests",
+    "engine.registration": "--registration",
+    "engine.session_life": "--session-life",
     "origins": "--origin",
     "trusted_proxies": "--trusted-proxy",
     "http": "--http",
@@ -62,7 +65,7 @@ def gather(given: Mapping[str, Any], environment: Mapping[str, str] = os.environ
         sys.stderr.write(f"chatkit: {sentence}\n")
     path = given.get("config") or environment.get(CONFIG_VARIABLE)
     return effective(
-        flags={name: (_flag(name, given[name]), given[name]) for name in NAMED if given.get(name) is not None},
+        flags={name: (_flag(name, value), value) for name in NAMED if (value := given.get(_word(name))) is not None},
         assignments=given.get("set_") or (),
         environment=environment,
         file=(str(path), _text(Path(path), "the configuration")) if path else None,
@@ -121,7 +124,12 @@ def _named(name: str) -> inspect.Parameter:
     elif setting.secret:
         help_text = f"{help_text} Others on this machine can read a command line: --operator-token-file hides it."
     options = Parameter(name=NAMED[name], negative=negative, show_default=_default(setting), help=help_text)
-    return _parameter(name, Annotated[setting.kind | None, options])
+    return _parameter(_word(name), Annotated[setting.kind | None, options])
+
+
+def _word(name: str) -> str:
+    """Return a setting's name as that of a parameter."""
+    return name.replace(".", "_")
 
 
 def _default(setting: Setting) -> Any:

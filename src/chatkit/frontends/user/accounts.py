@@ -31,8 +31,10 @@ from chatkit.server.passwords import Passwords
 def list_accounts(*, store: Store = None, config: Config = None, json: Json = False) -> int:
     """List the accounts.
 
+    ```
     chatkit user list
     chatkit user list --json | jq -r 'select(.role == "admin").user'
+    ```
     """
 
     async def work(operator: Operator) -> None:
@@ -64,7 +66,9 @@ def list_accounts(*, store: Store = None, config: Config = None, json: Json = Fa
 def show(name: Name, /, *, store: Store = None, config: Config = None, json: Json = False) -> int:
     """Show an account: its role, its rooms, where it is logged in.
 
+    ```
     chatkit user show ann
+    ```
     """
 
     async def work(operator: Operator) -> None:
@@ -105,10 +109,12 @@ def add(
 
     Asks for a password, which is never part of a command line: others on this machine can read those.
 
-        chatkit user add ann --role admin
-        chatkit user add bob --generate
-        chatkit user add robot --role bot --no-password
-        pass show chat/ann | chatkit user add ann --password-file -
+    ```
+    chatkit user add ann --role admin
+    chatkit user add bob --generate
+    chatkit user add robot --role bot --no-password
+    pass show chat/ann | chatkit user add ann --password-file -
+    ```
     """
     acts.check_role(role)
 
@@ -141,8 +147,10 @@ def passwd(
 ) -> int:
     """Give an account another password, and log it out everywhere.
 
+    ```
     chatkit user passwd ann
     chatkit user passwd bob --generate --keep-tokens
+    ```
     """
 
     async def work(operator: Operator) -> None:
@@ -170,7 +178,9 @@ def role(
 ) -> int:
     """Give an account another role on the server; one that is less ends its sessions.
 
+    ```
     chatkit user role bob admin
+    ```
     """
     return _change(acts.set_server_role(name, role), f"is {role}", store, config, json)
 
@@ -178,7 +188,9 @@ def role(
 def disable(name: Name, /, *, store: Store = None, config: Config = None, json: Json = False) -> int:
     """Let nobody log in to an account; its sessions end, its tokens are worth nothing any more.
 
+    ```
     chatkit user disable troll
+    ```
     """
     return _change(acts.disable(name), "is disabled and logged out everywhere", store, config, json)
 
@@ -186,7 +198,9 @@ def disable(name: Name, /, *, store: Store = None, config: Config = None, json: 
 def enable(name: Name, /, *, store: Store = None, config: Config = None, json: Json = False) -> int:
     """Let an account in again that was disabled.
 
+    ```
     chatkit user enable ann
+    ```
     """
     return _change(acts.enable(name), "may log in", store, config, json)
 
@@ -202,7 +216,9 @@ def remove(
 ) -> int:
     """Remove an account for good; what it said stays, its name is free.
 
+    ```
     chatkit user remove bob --yes
+    ```
     """
 
     async def work(operator: Operator) -> None:

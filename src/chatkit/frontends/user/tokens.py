@@ -41,9 +41,11 @@ def tokens(
 
     A new token is printed alone on its line, this once. Only a hash of it is kept.
 
-        chatkit user tokens robot
-        chatkit user tokens robot --create home --role bot --days 90 > token
-        chatkit user tokens robot --revoke 3f2a
+    ```
+    chatkit user tokens robot
+    chatkit user tokens robot --create home --role bot --days 90 > token
+    chatkit user tokens robot --revoke 3f2a
+    ```
     """
     if create is not None and revoke is not None:
         raise UsageError("--create and --revoke: one after the other")
@@ -110,8 +112,10 @@ def invite(
 
     The code is printed alone on its line, this once.
 
-        chatkit user invite
-        chatkit user invite --uses 30 --days 1
+    ```
+    chatkit user invite
+    chatkit user invite --uses 30 --days 1
+    ```
     """
 
     async def work(operator: Operator) -> None:
@@ -136,8 +140,10 @@ def invitations(
 ) -> int:
     """List the invitations that are good, or take one back.
 
+    ```
     chatkit user invitations
     chatkit user invitations --withdraw 3f2a
+    ```
     """
 
     async def work(operator: Operator) -> None:
@@ -178,7 +184,9 @@ def audit(
 ) -> int:
     """Show what moderators and operators did, the latest first.
 
+    ```
     chatkit user audit -n 20
+    ```
     """
 
     async def work(operator: Operator) -> None:
