@@ -169,7 +169,7 @@ ASKED: dict[str, list[Callable[[Den], Any]]] = {
         lambda s: s.ask("one", mod.Audit()),
     ],
 }
-"""What is asked to find out whether somebody may do something. ``room`` is the stage's, so that another can be named."""
+"""What is asked to find out whether somebody may do something. ``room`` is the stage's, so that another is named."""
 CELLS = [
     pytest.param(act, standing, mode, private, id=f"{act}-{standing.name}-{mode.value}-{'private' * private}")
     for act in PERMISSIONS

@@ -14,13 +14,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias, assert_never
 
+from attrs import evolve
+
 from chatkit.backend.records import Appended, Applied, CreateRoom, Fact, Outcome, Refused, Row, Snapshot
 from chatkit.engine import accounts, login, moderation, rooms, talking
 from chatkit.engine.applying import apply
-from chatkit.engine.decisions import Decision, Effect, Refusal, Reply, Verify
+from chatkit.engine.decisions import Decision, Effect, Proposal, Refusal, Reply, Verify
 from chatkit.engine.limits import EngineLimits
 from chatkit.engine.login import Entry, Identity
-from chatkit.engine.permissions import allowed
 from chatkit.engine.refusal import No
 from chatkit.engine.secrets import is_of_account
 from chatkit.engine.state import ADMIN, Moment, Room, SessionState, User
@@ -160,22 +161,21 @@ class Engine:
 
     def handle(self, session: int, request: m.Request[Any], now: Moment) -> Decision:
         """Decide a standard request of an open session."""
-        state = self.world.sessions[session]
-        rule = RULES[type(request)]
-        try:
-            if state.user is None and type(request) not in BEFORE_LOGIN:
-                raise No(ErrorCode.NOT_LOGGED_IN, "log in first")
-            return rule(self.world, state, request, now)
-        except No as no:
-            return no.refusal
-        except ProtocolError as error:
-            return Refusal(error.code, error.message)
+        return self._go_on(session, lambda state: self._decide(state, request, now))
+
+    def _decide(self, state: SessionState, request: m.Request[Any], now: Moment) -> Decision:
+        if state.user is None and type(request) not in BEFORE_LOGIN:
+            raise No(ErrorCode.NOT_LOGGED_IN, "log in first")
+        return RULES[type(request)](self.world, state, request, now)
 
     def _go_on(self, session: int, rule: Callable[[SessionState], Decision]) -> Decision:
         """Decide a request whose session may have ended since it was asked."""
         state = self.world.sessions.get(session)
         if state is None:
             return Refusal(ErrorCode.NOT_LOGGED_IN, "the session has ended")
+        return self._ruled(state, rule)
+
+    def _ruled(self, state: SessionState, rule: Callable[[SessionState], Decision]) -> Decision:
         try:
             return rule(state)
         except No as no:
@@ -241,8 +241,9 @@ class Engine:
         return is_of_account(token)
 
     def require_present(self, session: int, name: str) -> Room:
-        """Return the room of that name if the session is in it. Raises `ProtocolError` (``no_such_room``,
-        ``not_in_room``)."""
+        """Return the room of that name if the session is in it. Raises `ProtocolError` (``not_logged_in``,
+        ``no_such_room``, ``not_in_room``)."""
+        self.require_login(session)
         try:
             return self.world.present_in(self.world.sessions[session], name)
         except No as no:
@@ -250,7 +251,8 @@ class Engine:
 
     def require_speech(self, session: int, name: str, now: Moment) -> Room:
         """Return the room of that name if the session is in it and may speak there. Raises `ProtocolError`
-        (``no_such_room``, ``not_in_room``, ``muted``, ``forbidden``)."""
+        (``not_logged_in``, ``no_such_room``, ``not_in_room``, ``banned``, ``muted``, ``forbidden``)."""
+        self.require_login(session)
         try:
             state = self.world.sessions[session]
             room = self.world.present_in(state, name)
@@ -277,38 +279,58 @@ class Engine:
         return state.role == ADMIN or (room is not None and self.world.may(state, room, "see audit", now.time))
 
     def judge_again(
-        self, session: int, request: m.Request[Any], now: Moment, user: User | None, role: str, address: str | None
+        self, session: int, request: m.Request[Any], proposal: Proposal, now: Moment, left: SessionState | None
     ) -> Refusal | None:
         """Say whether what was proposed for a request is refused by now: rights were taken away since. That a session
-        has ended meanwhile is no reason: then it is looked at whose it was, with which role and from where."""
+        has ended meanwhile is no reason: then it is looked at whose it was (``left``), and what they may now."""
+        if isinstance(proposal.note, Entry) and login.is_outdated(self.world, proposal.note):
+            return Refusal(ErrorCode.BAD_CREDENTIALS, login.WRONG)
         state = self.world.sessions.get(session)
+        if state is None and left is not None and left.user is not None:
+            state = self._as_now(left, left.user)
+            out = self._kept_out(state, left.user, now)
+            if out is not None or isinstance(request, m.SendMessage):
+                return out or self._may_not(state, "speak", request, now)
         if state is None:
-            return None if user is None else self._judge_gone(request, now, user, role, address)
+            return None
         if isinstance(request, m.SendMessage):
             try:
                 self.require_speech(session, request.room or "", now)
             except ProtocolError as error:
                 return Refusal(error.code, error.message)
             return None
-        decision = self.handle(session, request, now)
-        return decision if isinstance(decision, Refusal) else None
+        decision = self._ruled(state, lambda state: self._decide(state, request, now))
+        if isinstance(decision, Refusal):
+            return decision
+        return None if proposal.needs is None else self._may_not(state, proposal.needs, request, now)
 
-    def _judge_gone(
-        self, request: m.Request[Any], now: Moment, user: User, role: str, address: str | None
-    ) -> Refusal | None:
+    def _as_now(self, left: SessionState, user: User) -> SessionState:
+        """Return what a session that has ended would be now: its account may have become less."""
+        account, token = self.world.accounts.get(user.principal), self.world.tokens.get(left.device)
+        role = left.role
+        if account is not None:
+            role = account.role if token is None else login.role_by(account, token)
+        return evolve(left, user=user, role=role, rooms=set())
+
+    def _kept_out(self, state: SessionState, user: User, now: Moment) -> Refusal | None:
         world = self.world
         account = world.accounts.get(user.principal)
-        if role != ADMIN and world.server_ban(user.principal, user.key, address, now.time) is not None:
+        if state.role != ADMIN and world.server_ban(user.principal, user.key, state.address, now.time) is not None:
             return Refusal(ErrorCode.BANNED, "you are banned from this server")
         if account.disabled if account else user.principal.startswith(login.ACCOUNT):
             return Refusal(ErrorCode.FORBIDDEN, "this account is disabled")
-        room = self.room_named(getattr(request, "room", None) or "")
-        if room is None or not isinstance(request, m.SendMessage):
+        return None
+
+    def _may_not(self, state: SessionState, act: str, request: Any, now: Moment) -> Refusal | None:
+        """Return the refusal of an act in the room a request names, None if it is allowed or there is none."""
+        room = self.room_named(request.room or "")
+        if room is None:
             return None
-        standing = world.standing(room, user.principal, user.key, role, now.time)
-        if allowed("speak", standing, room.mode):
-            return None
-        return Refusal(ErrorCode.FORBIDDEN, f"you may not speak in {room.name!r}")
+        try:
+            self.world.require(state, room, act, now.time)
+        except No as no:
+            return no.refusal
+        return None
 
     def conclude(
         self, session: int, request: m.Request[Any], outcome: Outcome, now: Moment, note: Any = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from chatkit.backend.records import (
     Account,
@@ -73,11 +73,13 @@ class Identity:
 
 @frozen
 class Entry:
-    """A login under way: the account, the token's record and the secret that goes into the answer."""
+    """A login under way: the account, the token's record and the secret that goes into the answer. ``password`` is the
+    account's hash from then on, where it was the password that decided."""
 
     account: str
     token: str
-    secret: str
+    secret: str = field(repr=False)
+    password: str | None = field(default=None, repr=False)
 
 
 def ways(world: World) -> tuple[str, ...]:
@@ -198,11 +200,18 @@ def verified(
     changes: list[Fact] = []
     if rehash is not None:
         changes.append(Put(record=evolve(account, password=rehash), was=account))
-    return _new_device(world, account, changes, request.device, None, now)
+    return _new_device(world, account, changes, request.device, None, now, password=rehash or account.password)
 
 
 def _new_device(
-    world: World, account: Account, changes: list[Fact], device: str | None, expires_at: int | None, now: Moment
+    world: World,
+    account: Account,
+    changes: list[Fact],
+    device: str | None,
+    expires_at: int | None,
+    now: Moment,
+    *,
+    password: str | None = None,
 ) -> Proposal:
     secret = SESSION + world.new_token()
     life = now.time + int(world.limits.session_life * 1000)
@@ -218,7 +227,7 @@ def _new_device(
     )
     changes += [Remove(record=old) for old in _making_room(world, account)]
     changes.append(Put(record=record))
-    return Proposal(Together(tuple(changes)), note=Entry(account.id, record.id, secret))
+    return Proposal(Together(tuple(changes)), note=Entry(account.id, record.id, secret, password))
 
 
 def _making_room(world: World, account: Account) -> list[TokenRecord]:
@@ -318,7 +327,7 @@ def conclude(
         case Applied():
             pass
     account, record = world.accounts.get(entry.account), world.tokens.get(entry.token)
-    if account is None or record is None:
+    if account is None or record is None or is_outdated(world, entry):
         return Refusal(ErrorCode.BAD_CREDENTIALS, "the token is not good any more: log in with the password")
     try:
         _check_new(state)
@@ -326,6 +335,12 @@ def conclude(
         return _account_in(world, state, request, account, record, entry.secret, now)
     except No as no:
         return no.refusal
+
+
+def is_outdated(world: World, entry: Entry) -> bool:
+    """Whether the password that decided a login is another by now."""
+    account = world.accounts.get(entry.account)
+    return entry.password is not None and (account is None or account.password != entry.password)
 
 
 def _account_in(

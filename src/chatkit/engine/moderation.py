@@ -7,6 +7,7 @@ somebody of their own standing or above.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 import orjson
 
@@ -33,6 +34,7 @@ from chatkit.engine.refusal import No
 from chatkit.engine.state import ADMIN, Moment, Room, SessionState
 from chatkit.engine.talking import MESSAGE
 from chatkit.engine.world import World, bans_on, known
+from chatkit.errors import ProtocolError
 from chatkit.protocol import messages as m
 from chatkit.protocol import moderation as mod
 from chatkit.protocol.codes import ErrorCode
@@ -259,12 +261,19 @@ def _lift(
 
 def _named(world: World, text: str) -> Callable[[Ban], bool]:
     """Match bans on whoever is called this, or on this address."""
-    try:
+    network = None
+    with suppress(No):
         network = network_of(text)
-    except No:
+    try:
         whom = target(world, text)
-        return lambda one: against(one, whom.principal or "", whom.key, None)
-    return lambda one: one.kind == "address" and one.value == network
+    except ProtocolError:
+        if network is None:
+            raise
+        return lambda one: one.kind == "address" and one.value == network
+    # What looks like an address can be somebody's name as well.
+    return lambda one: (
+        one.value == network if one.kind == "address" else against(one, whom.principal or "", whom.key, None)
+    )
 
 
 def _where(world: World, state: SessionState, name: str | None, act: str, now: Moment) -> Room | None:
@@ -351,7 +360,7 @@ def inspected(world: World, state: SessionState, request: mod.DeleteMessage, row
         reason=request.reason,
         details={"seq": row.seq},
     )
-    return Proposal(act)
+    return Proposal(act, needs="delete message")
 
 
 def _deletion(room: Room, author: str, name: str, seq: int, now: Moment) -> list[Append | Fact]:

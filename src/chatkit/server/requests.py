@@ -6,6 +6,8 @@ request first waits until those are answered, and is then served alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeAlias, assert_never
 
 import trio
@@ -43,6 +45,8 @@ from chatkit.server.searching import audit_page, row_at, said_by
 from chatkit.server.session import Session
 
 Settled: TypeAlias = Refusal | Reply | Proposal | Joining | Reading | ReadAudit
+ATTEMPTS = 5
+"""How often a change is decided that meets changes of the same thing."""
 UNKNOWN_OUTCOME = "the message may or may not be kept: repeat it with the same op"
 
 
@@ -57,6 +61,8 @@ class Requests:
         self._garbage = 0
         self._limits = SessionLimits(core.config.rates) if core.config.rate_limits else None
         self._logged_in = False
+        self._anew: Callable[[], Decision]
+        """Decides the request that is served alone once more, from its last step on."""
 
     async def run(self) -> None:
         """Serve until the link ends. Raises `Disconnected`."""
@@ -178,9 +184,8 @@ class Requests:
                 self._refuse(request, decision, ref)
             case Reply():
                 self._reply(request, decision, ref)
-            case Proposal(change):
-                outcome = await self._core.commit(change, fence=decision.fence, judge=lambda: self._judge(request))
-                self._conclude(request, outcome, decision.note, ref)
+            case Proposal():
+                await self._propose(request, decision, ref)
             case Joining():
                 await self._join(decision, ref)
             case Reading():
@@ -192,6 +197,7 @@ class Requests:
 
     async def _work_out(self, request: m.Request[Any]) -> Settled:
         """Decide a request, however many steps that takes."""
+        self._anew = partial(self._decide, request)
         decision = await self._vouched_for(request) or self._decide(request)
         while isinstance(decision, Verify | Hash | Inspect | Search):
             decision = await self._step(request, decision)
@@ -215,7 +221,8 @@ class Requests:
                 case Hash(password):
                     self._throttle(None)
                     hash = await core.passwords.hash(password)
-                    return engine.hashed(id, request, hash, core.moment())
+                    self._anew = lambda: engine.hashed(id, request, hash, core.moment())
+                    return self._anew()
                 case Inspect(room_id, seq):
                     row = await row_at(core.backend.log, room_id, seq)
                     return engine.inspected(id, request, row, core.moment())
@@ -245,8 +252,29 @@ class Requests:
             message = "too many passwords were tried: wait a little"
             raise RequestFailed(ErrorCode.RATE_LIMITED, message, retry_after=wait, scope="login")
 
-    def _judge(self, request: m.Request[Any]) -> Refused | None:
-        return judge_again(self._core, self._session, request)
+    async def _propose(self, request: m.Request[Any], proposal: Proposal, ref: Ref) -> None:
+        """Commit what was proposed, and answer. What meets a change of the same thing is decided anew, without another
+        look at a password; a token that two log in with is theirs to try again."""
+        core, session = self._core, self._session
+        decision: Decision = proposal
+        for _ in range(ATTEMPTS):
+            judge = partial(judge_again, core, session, request, proposal)
+            outcome = await core.commit(proposal.change, fence=proposal.fence, judge=judge)
+            met = isinstance(outcome, Refused) and outcome.code == ErrorCode.CONFLICT
+            decision = proposal
+            if not met or isinstance(request, m.Login):
+                break
+            decision = self._anew()
+            if not isinstance(decision, Proposal):
+                break
+            proposal = decision
+        match decision:
+            case Refusal():
+                self._refuse(request, decision, ref)
+            case Reply():
+                self._reply(request, decision, ref)
+            case _:
+                self._conclude(request, outcome, proposal.note, ref)
 
     async def _make_way(self) -> None:
         """Do not answer a client faster than it reads: it would be the server's memory that fills."""
@@ -352,11 +380,11 @@ class Requests:
         return page
 
 
-def judge_again(core: Core, session: Session, request: m.Request[Any]) -> Refused | None:
+def judge_again(core: Core, session: Session, request: m.Request[Any], proposal: Proposal) -> Refused | None:
     """Say whether a request that waits for its commit is unlawful by now: rights were taken away since it was made."""
     if session.closing is not None and session.closing[0] == OUT:
         return Refused(ErrorCode.FORBIDDEN, session.closing[1])
-    refusal = core.engine.judge_again(session.id, request, core.moment(), session.user, session.role, session.address)
+    refusal = core.engine.judge_again(session.id, request, proposal, core.moment(), session.state)
     return None if refusal is None else Refused(refusal.code, refusal.message)
 
 
@@ -373,12 +401,13 @@ def _without_words(error: ProtocolError) -> str:
 class _Saying(Ticket):
     """A message on its way into the log, and the place of its reply."""
 
-    __slots__ = ("_core", "_request", "_session", "_slot")
+    __slots__ = ("_core", "_proposal", "_request", "_session", "_slot")
 
     def __init__(
         self, proposal: Proposal, size: int, session: Session, slot: Slot, request: m.SendMessage, core: Core
     ) -> None:
         super().__init__(proposal.change, size)
+        self._proposal = proposal
         self._session = session
         self._slot = slot
         self._request = request
@@ -399,7 +428,7 @@ class _Saying(Ticket):
             self._slot.blob = session.success(result.reply, ref, kept_at)
 
     def judge_again(self) -> Refused | None:
-        return judge_again(self._core, self._session, self._request)
+        return judge_again(self._core, self._session, self._request, self._proposal)
 
     def finish(self) -> None:
         self._session.flush_replies()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from chatkit.engine.state import User
+from chatkit.engine.state import SessionState
 from chatkit.errors import Disconnected, StorageUnavailable
 from chatkit.flag import Pulse
 from chatkit.protocol.codec import Ref
@@ -47,9 +47,8 @@ class Session:
         self.since = core.now_ms()
         host = host_of(connection.peer)
         self.address = str(host) if host is not None else None
-        self.user: User | None = None
-        """Who it is, or was, once logged in."""
-        self.role = ""
+        self.state: SessionState | None = None
+        """Its place in the rules once logged in; what it was, once it has ended."""
         self.closing: tuple[int, str, bool] | None = None
         self.settled = Pulse()
         self.scope = trio.CancelScope()

@@ -1,0 +1,181 @@
+"""What waits for its commit behind an act that takes rights away is judged again, and harms nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import trio
+from attrs import frozen
+from places import PASSWORD, Place, place
+
+from chatkit.backend.records import Change
+from chatkit.protocol.messages import Event, Nothing, Request
+from chatkit.server import Extension, RequestContext
+
+
+class Gate:
+    """Holds a store's commits up, from the next on, until it is opened."""
+
+    def __init__(self, here: Place) -> None:
+        self._here = here
+        self._open = trio.Event()
+        self.reached = trio.Event()
+        here.store.before_commit = self._wait
+
+    async def _wait(self, changes: Sequence[Change]) -> None:
+        self.reached.set()
+        await self._open.wait()
+
+    def open(self) -> None:
+        self._here.store.before_commit = None
+        self._open.set()
+
+
+async def queued(here: Place, count: int) -> None:
+    """Return when so many changes wait for their commit behind the one that is held up."""
+    with trio.fail_after(5):
+        while here.site.server._core.committer.waiting < count:
+            await trio.sleep(0.001)  # noqa: ASYNC110  # the server has no event for it
+
+
+@frozen(kw_only=True)
+class Moved(Event):
+    action = "judge.moved"
+    room: str
+    seq: int = 0
+    to: str
+
+
+@frozen(kw_only=True)
+class Move(Request[Nothing]):
+    action = "judge.move"
+    room: str
+    to: str
+
+
+def game() -> Extension:
+    extension = Extension()
+    extension.event(Moved)
+
+    @extension.action(Move)
+    async def move(context: RequestContext, request: Move) -> Nothing:
+        await context.publish(Moved(room=request.room, to=request.to))
+        return Nothing()
+
+    return extension
+
+
+async def test_what_an_extension_publishes_for_somebody_who_is_banned_meanwhile_is_refused() -> None:
+    async with place(extensions=[game()]) as here:
+        root, eve = await here.account("root", role="admin"), await here.account("eve")
+        bystander = await here.site.user("bob")
+        gate = Gate(here)
+        await bystander.send("send_message", room="general", text="first")
+        await gate.reached.wait()
+        await root.send("ban", user="eve")
+        await queued(here, 1)
+        await eve.send("judge.move", room="general", to="e4")
+        await queued(here, 2)
+        gate.open()
+        assert (await root.reply())["action"] == "success"
+        assert (await eve.wait_end())[0] == 4403
+        assert [row.kind for row in await here.rows("general")] == ["message"]
+        assert (await bystander.reply())["action"] == "success"
+        await bystander.data("send_message", room="general", text="the server goes on")
+
+
+async def behind(here: Place, act: Any, *sends: Any, last: Any = None) -> None:
+    """Let an act, and then what others send, wait behind a commit that is held up; then let it all through."""
+    bystander = await here.site.user("bystander")
+    gate = Gate(here)
+    await bystander.send("send_message", room="general", text="held up")
+    await gate.reached.wait()
+    await act()
+    await queued(here, 1)
+    for number, send in enumerate(sends, start=2):
+        await send()
+        await queued(here, number)
+    if last is not None:
+        await last()
+    gate.open()
+    assert (await bystander.reply())["action"] == "success"
+
+
+async def test_a_moderator_who_is_demoted_meanwhile_removes_nothing() -> None:
+    async with place() as here:
+        own, mod, eve = [await here.account(name) for name in ("own", "mod", "eve")]
+        await own.data("create_room", room="den")
+        for wire in (mod, eve):
+            await wire.data("join_room", room="den")
+        said = [(await eve.data("send_message", room="den", text=f"{n}"))["seq"] for n in range(3)]
+        await own.data("set_role", room="den", user="mod", role="moderator")
+        await behind(
+            here,
+            lambda: own.send("set_role", room="den", user="mod", role="member"),
+            lambda: mod.send("delete_message", room="den", seq=said[0]),
+        )
+        assert (await own.reply())["action"] == "success"
+        assert (await mod.reply())["data"]["code"] == "forbidden"
+        assert [row.body for row in await here.rows("den")] == ["0", "1", "2"]
+
+
+async def test_a_moderator_who_is_demoted_after_their_link_ended_does_nothing_any_more() -> None:
+    async with place() as here:
+        own, eve = await here.account("own"), await here.account("eve")
+        mod = await here.site.user("mod")
+        await own.data("create_room", room="den")
+        for wire in (mod, eve):
+            await wire.data("join_room", room="den")
+        await own.data("set_role", room="den", user="mod", role="moderator")
+        newer = await here.site.wire()
+
+        async def ends() -> None:
+            await newer.data("login", user="mod", token=mod.token)
+            assert (await mod.wait_end())[0] == 4409
+
+        await behind(
+            here,
+            lambda: own.send("set_role", room="den", user="mod", role="member"),
+            lambda: mod.send("ban", room="den", user="eve"),
+            last=ends,
+        )
+        assert (await own.reply())["action"] == "success"
+        assert not (await own.data("list_bans", room="den"))["bans"]
+        assert [entry["act"] for entry in (await own.data("audit", room="den"))["entries"]] == ["set_role", "set_role"]
+
+
+async def test_a_login_with_the_old_password_that_is_under_way_does_not_get_in() -> None:
+    async with place() as here:
+        ann, thief = await here.account("ann"), await here.site.wire()
+        new = "another password"
+        await behind(
+            here,
+            lambda: ann.send("change_password", password=PASSWORD, new_password=new),
+            lambda: thief.send("login", user="ann", password=PASSWORD),
+        )
+        assert (await ann.reply())["action"] == "success"
+        assert (await thief.reply())["action"] == "error"
+        assert await thief.code("login", user="ann", password=PASSWORD) == "bad_credentials"
+        assert len((await ann.data("sessions"))["sessions"]) == 1
+        await thief.data("login", user="ann", password=new)
+
+
+async def test_devices_that_come_back_at_that_moment_do_not_keep_a_password_from_being_changed() -> None:
+    async with place() as here:
+        ann, other = await here.account("ann"), await here.device("ann")
+        again = await here.site.wire()
+        bystander = await here.site.user("bob")
+        gate = Gate(here)
+        await bystander.send("send_message", room="general", text="held up")
+        await gate.reached.wait()
+        await again.send("login", user="ann", token=other.token)
+        await queued(here, 1)
+        await ann.send("change_password", password=PASSWORD, new_password="another password")
+        await queued(here, 2)
+        gate.open()
+        assert (await ann.reply())["action"] == "success"
+        with trio.fail_after(5):
+            while (await again.receive_raw()) is not None:
+                pass
+        assert len((await ann.data("sessions"))["sessions"]) == 1
