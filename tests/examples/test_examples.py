@@ -178,6 +178,26 @@ def test_the_diary_misses_nothing(tmp_path: Path) -> None:
                 assert said[:-2] in ([], ["2 ann: Is anybody writing?"])
 
 
+async def test_another_system_says_who_somebody_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JWT_KEY", "a key of thirty-two bytes or more")
+    ann = run("jwt_login.py", "token", "ann", folder=tmp_path).strip()
+    with running("jwt_login.py", "tcp://127.0.0.1:0", folder=tmp_path) as server:
+        url = line_of(server).rpartition(" ")[2]
+        async with chatkit.connect(url, user="whoever", token=ann) as client:
+            assert (client.user, client.role) == ("ann", "member")
+            again = client.token
+        async with chatkit.connect(url, user="ann", token=again) as client:
+            await client.rooms["general"].send("I came back without it.")
+        header, claims, _ = ann.split(".")
+        for forged in (ann[:-4] + "AAAA", f"{header}.{claims}.", f"eyJhbGciOiJub25lIn0.{claims}."):
+            with pytest.raises(chatkit.RequestFailed, match="this token is not good"):
+                async with chatkit.connect(url, user="ann", token=forged):
+                    pass
+        with pytest.raises(chatkit.RequestFailed, match="bad_credentials"):
+            async with chatkit.connect(url, user="bob"):
+                pass
+
+
 def test_the_echo_server_says_back_text_and_bytes(tmp_path: Path) -> None:
     with (
         running("echo_websocket.py", "ws://127.0.0.1:0", folder=tmp_path) as server,
