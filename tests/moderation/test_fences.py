@@ -35,8 +35,8 @@ class Gate:
 async def queued(here: Place, count: int) -> None:
     """Return when so many changes wait for their commit behind the one that is held up."""
     with trio.fail_after(5):
-        while here.site.server._core.committer.waiting < count:
-            await trio.sleep(0.001)  # noqa: ASYNC110  # the server has no event for it
+        while here.site.server._core.committer.waiting < count:  # noqa: ASYNC110  # the server has no event for it
+            await trio.sleep(0.001)
 
 
 @frozen(kw_only=True)

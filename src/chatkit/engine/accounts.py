@@ -9,8 +9,8 @@ from chatkit.engine.decisions import Decision, Hash, Proposal, Reply, TellEveryo
 from chatkit.engine.login import WRONG, renewed
 from chatkit.engine.refusal import No
 from chatkit.engine.secrets import API, digest_of
-from chatkit.engine.state import GUEST, RANKS, Moment, SessionState
-from chatkit.engine.world import World, known
+from chatkit.engine.state import ADMIN, GUEST, RANKS, Moment, SessionState, User
+from chatkit.engine.world import World, bans_on, known
 from chatkit.protocol import accounts as acc
 from chatkit.protocol import messages as m
 from chatkit.protocol.codes import ErrorCode
@@ -31,13 +31,25 @@ def rename(world: World, state: SessionState, request: m.Rename, now: Moment) ->
         return Reply(m.Renamed(user=name))
     if world.users.get(key, user) is not user:
         raise No(ErrorCode.NAME_TAKEN, f"the name {name!r} is taken")
-    world.check_free(name, key, user.principal)
+    world.check_free(name, key, user.principal, user.key)
     account = world.accounts.get(user.principal)
+    _check_not_banned_as(world, state, user, key, now)
     if account is not None:
         return Proposal(Put(record=evolve(account, name=name, key=key), was=account))
     was = user.name
     world.call_user(user, name, key)
     return Reply(m.Renamed(user=name), (TellEveryone(m.UserRenamed(user=name, was=was), but=state.id),))
+
+
+def _check_not_banned_as(world: World, state: SessionState, user: User, key: str, now: Moment) -> None:
+    """Nobody takes a name that is kept out of where they are."""
+    if state.role == ADMIN:
+        return
+    if world.server_ban("", key, None, now.time) is not None:
+        raise No(ErrorCode.BANNED, f"the name {key!r} is banned from this server")
+    for room in world.rooms.values():
+        if user in room.present and any(ban.value == key for ban in bans_on(room, "", key, now.time)):
+            raise No(ErrorCode.BANNED, f"the name {key!r} is banned or muted in {room.name!r}")
 
 
 def _own(world: World, state: SessionState) -> Account:

@@ -235,7 +235,17 @@ def _account(world: World, account: Account, now: Moment) -> list[Effect]:
             was = user.name
             world.call_user(user, account.name, account.key)
             effects.append(TellEveryone(m.UserRenamed(user=account.name, was=was)))
+            effects += _out_of_where_not_allowed(world, user, now)
         effects += _role_changed(world, account, user, now)
+    return effects
+
+
+def _out_of_where_not_allowed(world: World, user: User, now: Moment) -> list[Effect]:
+    """Send somebody out of the rooms that have no place for them, as they are now."""
+    effects: list[Effect] = []
+    for room in [room for room in world.rooms.values() if user in room.present]:
+        if not allowed("read", world.standing(room, user.principal, user.key, user.role, now.time), room.mode):
+            effects += world.send_out(room, user, now.clock, by="", reason="you may be in this room no longer")
     return effects
 
 
@@ -247,13 +257,10 @@ def _role_changed(world: World, account: Account, user: User, now: Moment) -> li
     before, user.role = user.role, visible_role(world, user)
     if before == user.role:
         return []
-    effects: list[Effect] = []
+    effects = _out_of_where_not_allowed(world, user, now)
     for room in [room for room in world.rooms.values() if user in room.present]:
-        if allowed("read", world.standing(room, user.principal, user.key, user.role, now.time), room.mode):
-            changed = mod.RoleChanged(room=room.name, user=user.name, role=room.info(user).role)
-            effects.append(TellRoom(room.id, changed))
-        else:
-            effects += world.send_out(room, user, now.clock, by="", reason="you may be in this room no longer")
+        changed = mod.RoleChanged(room=room.name, user=user.name, role=room.info(user).role)
+        effects.append(TellRoom(room.id, changed))
     return effects
 
 

@@ -74,7 +74,8 @@ class World:
         """The server's own; a room's are in the room."""
         self.invitations: dict[str, Invitation] = {}
         self.people_like = Index()
-        """Names of accounts, held by their ids, and of guests who are here, held by their principals."""
+        """Names of accounts, held by their ids, and of guests who are here, held by the names' keys: one guest's token
+        may stand for several names."""
         self.rooms_like = Index()
         self.guests_speak = limits.guests == "yes"
 
@@ -189,7 +190,7 @@ class World:
         self.users[user.key] = user
         self.by_principal.setdefault(user.principal, {})[user] = None
         if user.principal not in self.accounts:
-            self.people_like.add(user.name, user.principal)
+            self.people_like.add(user.name, user.key)
 
     def drop_user(self, user: User) -> None:
         """Somebody is here no longer."""
@@ -199,7 +200,7 @@ class World:
         if not known:
             self.by_principal.pop(user.principal, None)
         if user.principal not in self.accounts:
-            self.people_like.discard(user.name, user.principal)
+            self.people_like.discard(user.name, user.key)
 
     def call_user(self, user: User, name: str, key: str) -> None:
         """Let somebody who is here have another name."""
@@ -207,12 +208,13 @@ class World:
         user.name, user.key = name, key
         self.add_user(user)
 
-    def check_free(self, name: str, key: str, principal: str) -> None:
-        """Raise `No` (``name_taken``) if somebody else has this name, or one that looks like it."""
+    def check_free(self, name: str, key: str, principal: str, had: str = "") -> None:
+        """Raise `No` (``name_taken``) if somebody else has this name, or one that looks like it. ``had`` is the key of
+        the name that a guest gives up for it."""
         holder, account = self.users.get(key), self.accounts_by_key.get(key)
         if (holder is not None and holder.principal != principal) or (account is not None and account.id != principal):
             raise No(ErrorCode.NAME_TAKEN, f"the name {name!r} is taken")
-        if self.people_like.others(name, principal):
+        if self.people_like.others(name, principal if principal in self.accounts else had):
             raise No(ErrorCode.NAME_TAKEN, f"the name {name!r} looks like one that is taken")
 
     def server_ban(self, principal: str, key: str, address: str | None, now: int) -> Ban | None:
