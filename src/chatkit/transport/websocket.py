@@ -35,7 +35,7 @@ from chatkit.transport.interface import Connection, Encoding, HttpArrival, Liste
 from chatkit.transport.outlet import Outlet
 from chatkit.transport.proxied import forwarded_for, is_trusted
 from chatkit.transport.stream import ByteStream
-from chatkit.transport.upgrade import SUBPROTOCOLS, Refused, RequestHead, answer, judge, parse_head, read_head
+from chatkit.transport.upgrade import SUBPROTOCOLS, Refused, RequestHead, answer, judge, parse_head, read_head, retold
 
 QUEUED_MESSAGES = 64
 """Messages the library reads ahead; its own default, one, also stops pongs while nobody receives."""
@@ -363,7 +363,14 @@ class WebSocketArrival(HttpArrival):
     async def _accept(self, nursery: trio.Nursery, head: RequestHead, chosen: str | None) -> WebSocketConnection:
         format = SERVER_FORMATS[SUBPROTOCOLS[chosen] if chosen else "json"]
         connection = WebSocketConnection(
-            nursery, self._stream, self.url, self._options, format=format, server=True, head=head, rest=self._rest
+            nursery,
+            self._stream,
+            self.url,
+            self._options,
+            format=format,
+            server=True,
+            head=evolve(head, raw=retold(head, chosen)),
+            rest=self._rest,
         )
 
         async def shake(tasks: trio.Nursery, gate: Gate) -> library.WebSocketConnection:
