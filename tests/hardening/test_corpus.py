@@ -182,6 +182,7 @@ async def test_every_value_in_every_field_of_a_login(kind: str, contexts: Contex
                 if kind == "ws" and not is_utf8(value):
                     continue
                 async with member(url) as eve:
+                    assert (await eve.ask("list_rooms"))["data"]["code"] == "not_logged_in"  # a first line is an object
                     user = b"" if name == "user" else b'"user":"eve%d",' % next(ops)
                     await say(eve, b'{"action":"login","ref":1,"data":{%s"%s":%s}}' % (user, name.encode(), value))
                     reply = await eve.reply()
