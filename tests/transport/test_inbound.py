@@ -20,7 +20,10 @@ TEXTS = st.sampled_from(
 @st.composite
 def conversations(draw: st.DrawFn) -> tuple[bool, list[bytes], list[Message], list[bytes]]:
     """Frames of one peer, the messages and the pings they are."""
-    masked, frames, said, pings = draw(st.booleans()), [], [], []
+    masked = draw(st.booleans())
+    frames: list[bytes] = []
+    said: list[Message] = []
+    pings: list[bytes] = []
 
     def add(opcode: int, payload: bytes, fin: bool = True) -> None:
         frames.append(Frame(Opcode(opcode), payload, fin).serialize(mask=masked))
