@@ -19,7 +19,7 @@ LINKS_PER_ADDRESS = 20_000
 """Then the next 127.0.0.x is used as a source: an address has some 28,000 ports."""
 STALLED_SECONDS = 30.0
 ALIVE_SECONDS = 10.0
-"""While others still come in, those who are there say so this often: nobody answers the server's pings."""
+"""Until all is quiet those who are there say so this often: nobody answers the server's pings."""
 LIVENESS_SECONDS = 0.0001
 """What a server may take to read a pong: more than it does."""
 HEAD_END = b"\r\n\r\n"
@@ -146,8 +146,11 @@ class Crowd:
 
     def settle(self, quiet: float) -> float:
         """Discard what arrives until nothing has for ``quiet`` seconds; return how long that took."""
-        began = time.perf_counter()
+        began = alive = time.perf_counter()
         while events := self.epoll.poll(quiet, len(self.links) + 1):
+            if time.perf_counter() - alive > ALIVE_SECONDS:
+                self._say_alive()
+                alive = time.perf_counter()
             for fd, _ in events:
                 if not self.links[fd].sock.recv_into(BUFFER, len(BUFFER), socket.MSG_TRUNC):
                     raise RuntimeError(f"the server hung up on member {self.links[fd].member}")

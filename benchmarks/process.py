@@ -32,6 +32,8 @@ class Contender:
     store: str = ""
     """chatkit's backend: ``sqlite`` (a new file on a real disk each time) or ``memory``."""
     needs: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    """More for the server's command line."""
 
     @property
     def ours(self) -> bool:
@@ -101,6 +103,7 @@ def running(contender: Contender, directory: Path, *, kill: bool = False) -> Ite
     command = [sys.executable, "-m", f"benchmarks.servers.{contender.module}", str(port)]
     if contender.ours:
         command.append("memory://" if contender.store == "memory" else f"sqlite:///{directory}/bench.db")
+    command += contender.arguments
     _, core = machine.cores()
     before = time.perf_counter()
     with (directory / f"{contender.name}.log").open("ab") as log:

@@ -139,11 +139,13 @@ class NotAllowed(CommandFailed):
 
 class ConversationEnded(ChatError):
     """Somebody did not answer a bot's question. ``reason`` is ``timeout``, ``cancelled`` (they said a cancel word),
-    or ``left`` (they are gone, or the room is)."""
+    ``left`` (they are gone, or the room is), or ``busy`` (another question to them is open there). ``user`` is whom
+    the question was for, if that is not the person the handler runs for."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, user: str = "") -> None:
         super().__init__(f"the conversation has ended: {reason}")
         self.reason = reason
+        self.user = user
 
 
 class StorageError(ChatError):

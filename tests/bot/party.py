@@ -6,9 +6,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import pytest
+
 from chatkit.bot import Bot
 from chatkit.protocol.messages import Event, ReceiveMessage
 from chatkit.testing import BotRun, Chat, Person
+
+in_memory_only = pytest.mark.parametrize("chat", ["memory"], indirect=True)
+"""For tests in which much time passes: with sockets each second of it takes some milliseconds."""
 
 
 class Party:

@@ -104,6 +104,157 @@ async def test_each_room_is_its_own_conversation(party: Party) -> None:
     await ann.hears("Which colour?", room="general")
 
 
+def duel() -> Bot:
+    bot = Bot("duel")
+
+    @bot.command(name="duel")
+    async def challenge(ctx: Context, who: str) -> None:
+        count = await ctx.ask(f"{who}, how many paces?", int, who=who, timeout=20)
+        if await ctx.confirm("Still willing?") and await ctx.confirm(f"And {who}?", who=who):
+            await ctx.reply(f"{ctx.user} and {who}: {count} paces")
+
+    @bot.command
+    async def ping(ctx: Context) -> None:
+        await ctx.reply("pong")
+
+    @bot.command
+    async def everybody(ctx: Context, *names: str) -> None:
+        answers: dict[str, str] = {}
+
+        async def ask(name: str) -> None:
+            answers[name] = await ctx.ask(f"{name}?", who=name)
+
+        async with trio.open_nursery() as nursery:
+            for name in names:
+                nursery.start_soon(ask, name)
+        await ctx.say(" ".join(f"{name}={answers[name]}" for name in names))
+
+    return bot
+
+
+async def test_somebody_else_is_asked(chat: Chat) -> None:
+    await chat.run(duel())
+    ann, bob, eve = await chat.people("ann", "bob", "eve")
+    await ann.says("!duel Bob")
+    await eve.hears(answered("Bob, how many paces?"))
+    await ann.says("3")
+    await eve.says("4")
+    for person, said, heard in [
+        (bob, "!ping", "That should be a whole number. Try again, or say cancel."),
+        (bob, "12", "Still willing? (yes/no)"),
+        (bob, "!ping", "pong"),  # nothing is asked of bob any more
+        (ann, "yes", "And Bob? (yes/no)"),
+        (bob, "yes", "ann and Bob: 12 paces"),
+        (ann, "!ping", "pong"),
+    ]:
+        await person.says(said)
+        await eve.hears(answered(heard, by="duel"))
+
+
+async def test_several_are_asked_at_a_time(chat: Chat) -> None:
+    bot = duel()
+    run = await chat.run(bot)
+    ann, bob, eve = await chat.people("ann", "bob", "eve")
+    await ann.says("!everybody bob eve ann")
+    for name in ("bob", "eve", "ann"):
+        await ann.hears(ReceiveMessage, user="duel", text=f"{name}?")
+    await bob.says("1")
+    await ann.says("3")
+    await run.crash()
+    await eve.says("2")
+    await chat.run(bot)
+    await ann.hears(answered("bob=1 eve=2 ann=3"), within=100)
+    assert ann.transcript().count("duel: 'bob?'") == 1
+
+
+async def test_an_answer_is_found_after_a_crash_though_its_reader_was_there_first(chat: Chat) -> None:
+    run = await chat.run(duel())
+    ann, bob = await chat.people("ann", "bob")
+    await ann.says("!duel bob")
+    await bob.hears(answered("bob, how many paces?"))
+    await run.crash()
+    for text in ("12", "well", "!ping"):
+        await bob.says(text)
+    await ann.says("yes")
+    slow = duel()
+
+    @slow.around
+    async def late(ctx: Context, call: object) -> None:
+        await trio.sleep(5 if ctx.text.startswith("!duel") else 0)
+        await call()  # type: ignore[operator]
+
+    await chat.run(slow)
+    await bob.hears(answered("pong"))
+    await bob.hears(answered("Still willing? (yes/no)"), within=30)
+
+
+async def test_how_a_question_to_somebody_else_ends(chat: Chat) -> None:
+    bot, reasons = duel(), list[str]()
+
+    @bot.around
+    async def note(ctx: Context, call: object) -> None:
+        try:
+            await call()  # type: ignore[operator]
+        except ConversationEnded as ended:
+            reasons.append(f"{ended.reason} {ended.user}")
+            raise
+
+    await chat.run(bot)
+    ann, bob, eve = await chat.people("ann", "bob", "eve")
+
+    async def expect(heard: str) -> None:
+        await ann.hears(answered(heard, by="duel"), within=30)
+
+    await ann.says("!duel nobody")
+    await expect("nobody is gone, so I have stopped waiting.")
+    await ann.says("!duel bob")
+    await expect("bob, how many paces?")
+    await eve.says("!duel bob")
+    await expect("There is a question open already; one at a time, please.")
+    await bob.says("never")
+    await expect("That should be a whole number. Try again, or say cancel.")
+    await bob.says("cancel")
+    await expect("All right, never mind.")
+    await ann.says("!duel bob")
+    await expect("bob, how many paces?")
+    await expect("No answer came, so I have stopped waiting.")
+    await ann.says("!duel bob")
+    await expect("bob, how many paces?")
+    await bob.renames("bobby")
+    await bob.goes()
+    await expect("bobby is gone, so I have stopped waiting.")
+    await ann.says("!duel duel")
+    await expect("Sorry, something went wrong in duel.")
+    assert reasons == ["left nobody", "busy bob", "cancelled bob", "timeout bob", "left bobby"]
+    assert not bot.running.questions
+
+
+async def test_what_is_said_beside_an_answer_is_not_lost(chat: Chat) -> None:
+    bot, plugin = duel(), Plugin("quiz")
+
+    @plugin.command
+    async def quiz(ctx: Context, who: str) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ctx.ask, "Well?")
+            await ctx.ask("Well?", who=who)
+            await bot.unload("quiz")
+
+    bot.add(plugin)
+    await chat.run(bot)
+    ann, bob = await chat.people("ann", "bob")
+    await ann.says("!quiz bob")
+    for _ in range(2):
+        await bob.hears(answered("Well?"))
+    for _ in range(3):
+        await bob.says("!ping")
+    for _ in range(2):
+        await bob.hears(answered("pong"))
+    await trio.sleep(1)
+    assert bob.transcript().count("pong") == 2
+    assert not bot.running.lanes
+    assert bot.running._intakes[0].unfinished == 0
+
+
 async def test_it_ends_by_the_clock(chat: Chat) -> None:
     await chat.run(shop())
     ann = await chat.person("ann")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from party import answered
+from party import answered, in_memory_only
 
 from chatkit import Bot
 from chatkit.protocol.messages import ReceiveMessage
@@ -102,6 +102,7 @@ async def test_poll(chat: Chat) -> None:
     await talk(ann, ("!result", "Tea or coffee?\ntea: 1\ncoffee: 1"))
 
 
+@in_memory_only
 async def test_reminder(chat: Chat) -> None:
     run = await chat.run(load("reminder"))
     ann, bob = await chat.people("ann", "bob")
@@ -122,6 +123,7 @@ async def test_reminder(chat: Chat) -> None:
     assert "lunch" not in ann.transcript().rpartition("Forgot")[2]
 
 
+@in_memory_only
 async def test_moderator(chat: Chat) -> None:
     await chat.run(load("moderator"))
     ann, bob = await chat.people("ann", "bob")

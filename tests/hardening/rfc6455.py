@@ -18,6 +18,10 @@ VALID_UTF8 = (
     b"",
     b"Hello-\xc2\xb5@\xc3\x9f\xc3\xb6\xc3\xa4\xc3\xbc\xc3\xa0\xc3\xa1-UTF-8!!",
     b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5",  # a word in Greek
+    b"hello\x24world",
+    b"hello\xc2\xa2world",
+    b"hello\xe2\x82\xacworld",
+    b"hello\xf0\xa4\xad\xa2world",
     b"\x00",
     b"\x7f",
     b"\xc2\x80",
@@ -26,38 +30,56 @@ VALID_UTF8 = (
     b"\xed\x9f\xbf",
     b"\xee\x80\x80",
     b"\xef\xbf\xbd",
-    b"\xef\xbf\xbe",  # a noncharacter is UTF-8 all the same
-    b"\xef\xbf\xbf",
+    b"\xef\xbf\xb9",
+    b"\xef\xbf\xba",
+    b"\xef\xbf\xbb",
+    b"\xef\xbf\xbc",
     b"\xf0\x90\x80\x80",
-    b"\xf0\x9f\xbf\xbf",
-    b"\xf4\x8f\xbf\xbf",
+    *(chr(plane * 65_536 + last).encode() for plane in range(17) for last in (0xFFFE, 0xFFFF)),
+)
+"""The last two of each plane are no characters, and UTF-8 all the same."""
+
+CUT_SHORT = (
+    *(b"\xc0", b"\xe0\x80", b"\xf0\x80\x80", b"\xf8\x80\x80\x80", b"\xfc\x80\x80\x80\x80"),
+    *(b"\xdf", b"\xef\xbf", b"\xf7\xbf\xbf", b"\xfb\xbf\xbf\xbf", b"\xfd\xbf\xbf\xbf\xbf"),
+)
+SURROGATES = tuple(
+    chr(code).encode(errors="surrogatepass") for code in (0xD800, 0xDB7F, 0xDB80, 0xDBFF, 0xDC00, 0xDFFF)
 )
 INVALID_UTF8 = (
     b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xed\xa0\x80edited",  # a surrogate
     b"\xf8\x88\x80\x80\x80",  # five bytes
     b"\xfc\x84\x80\x80\x80\x80",  # six
     b"\xf7\xbf\xbf\xbf",
+    b"\xfb\xbf\xbf\xbf\xbf",
+    b"\xfd\xbf\xbf\xbf\xbf\xbf",
     b"\xf4\x90\x80\x80",  # past U+10FFFF
-    b"\x80",
+    *((b"\x80\xbf" * 4)[:size] for size in range(1, 8)),
     b"\xbf",
-    b"\x80\xbf\x80\xbf\x80\xbf",
-    b"\xc0 \xc1 \xc2 ",
-    b"\xe0 \xe1 \xe2 ",
-    b"\xf0 \xf1 \xf2 ",
-    b"\xc0",
-    b"\xe0\x80",
-    b"\xf0\x80\x80",
+    bytes(range(0x80, 0xBF)),
+    *(b"".join(b"%c " % start for start in range(*block)) for block in pairwise((0xC0, 0xE0, 0xF0, 0xF8, 0xFC, 0xFE))),
+    *CUT_SHORT,
+    b"".join(CUT_SHORT),
     b"\xfe",
     b"\xff",
+    b"\xfe\xfe\xff\xff",
     b"\xc0\xaf",  # overlong
     b"\xe0\x80\xaf",
     b"\xf0\x80\x80\xaf",
+    b"\xf8\x80\x80\x80\xaf",
+    b"\xfc\x80\x80\x80\x80\xaf",
     b"\xc1\xbf",
     b"\xe0\x9f\xbf",
     b"\xf0\x8f\xbf\xbf",
-    b"\xed\xa0\x80",
-    b"\xed\xbf\xbf",
-    b"\xed\xa0\x80\xed\xb0\x80",
+    b"\xf8\x87\xbf\xbf\xbf",
+    b"\xfc\x83\xbf\xbf\xbf\xbf",
+    b"\xc0\x80",
+    b"\xe0\x80\x80",
+    b"\xf0\x80\x80\x80",
+    b"\xf8\x80\x80\x80\x80",
+    b"\xfc\x80\x80\x80\x80\x80",
+    *SURROGATES,
+    *(high + low for high in SURROGATES[:4] for low in SURROGATES[4:]),
 )
 
 
@@ -74,6 +96,8 @@ class Case:
     """None: the link is alive afterwards, and closes as agreed."""
     closed: int | None = None
     """The tester's own Close is among what is sent; this code comes back."""
+    may: bool = False
+    """Messages before the Close may be answered or not."""
 
 
 def cases(*, mask: bool) -> Iterator[tuple[str, Case]]:
@@ -238,6 +262,9 @@ def closing(mask: bool) -> Iterator[tuple[str, Case]]:
     ):
         yield f"{name} behind it", Case(sent=(bye, behind), closed=1000)
         yield f"{name} right behind it", Case(sent=(bye + behind,), closed=1000)
+    large = frame(TEXT, b"*" * 262_144, mask=mask)
+    behind = frame(PING, b"late", mask=mask)
+    yield "behind a large message, a ping behind it", Case(sent=(large, bye, behind), closed=1000, may=True)
     begun = frame(TEXT, b"fragment1", fin=False, mask=mask)
     ended = frame(CONTINUATION, b"fragment2", mask=mask)
     yield "between fragments", Case(sent=(begun, bye, ended), closed=1000)

@@ -411,3 +411,39 @@ async def test_web_pages_of_others_are_refused(kind: str, contexts: Contexts, ca
                 head = await raw.open_websocket(upgrade("/ws", *header, host=f"127.0.0.1:{port}"))
                 assert head.startswith(b"HTTP/1.1 101" if allowed else b"HTTP/1.1 403"), (origin, head)
     assert not failures(caplog)
+
+
+KEY = b"Sec-WebSocket-Key: "
+SHAKES: dict[str, tuple[bytes, int]] = {
+    "as it should be": (upgrade(), 101),
+    "an absolute target": (upgrade("http://127.0.0.1/ws"), 101),
+    "an absolute target without a path": (upgrade("ws://127.0.0.1"), 101),
+    "an absolute target elsewhere": (upgrade("http://127.0.0.1/other"), 404),
+    "HTTP/1.0": (upgrade().replace(b"HTTP/1.1", b"HTTP/1.0"), 426),
+    "a body": (upgrade("/ws", "Content-Length: 60") + b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n", 400),
+    "a body of nothing": (upgrade("/ws", "Content-Length: 0"), 101),
+    "a body in chunks": (upgrade("/ws", "Transfer-Encoding: chunked") + b"0\r\n\r\n", 400),
+    "a short key": (upgrade().replace(KEY, KEY + b"AAAA\r\nX: "), 400),
+    "a long key": (upgrade().replace(KEY, KEY + b"AAAA"), 400),
+    "a key that is no base64": (upgrade().replace(KEY, KEY + b"!!!!!!!!!!!!!!!!!!!!!!==\r\nX: "), 400),
+    "two keys": (upgrade("/ws", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="), 400),
+    "no key": (upgrade().replace(KEY, b"X: "), 400),
+    "two versions": (upgrade("/ws", "Sec-WebSocket-Version: 8"), 426),
+    "a host with a name before it": (upgrade(host="user@127.0.0.1"), 400),
+    "a host that is none": (upgrade(host="]["), 400),
+    "a host with a path": (upgrade(host="127.0.0.1/ws"), 400),
+    "no host": (upgrade().replace(b"Host: 127.0.0.1", b"X: y"), 400),
+    "two hosts": (upgrade("/ws", "Host: 127.0.0.2"), 400),
+    "another protocol as well": (upgrade().replace(b"Upgrade: websocket", b"Upgrade: h2c, websocket"), 101),
+}
+
+
+@pytest.mark.parametrize("kind", ["ws", "wss"])
+async def test_handshakes_by_the_letter(kind: str, contexts: Contexts, caplog: pytest.LogCaptureFixture) -> None:
+    """RFC 6455, section 4.2.1; what carries a body could be read in two ways, by us and by a proxy before us."""
+    async with scene(contexts, caplog) as here:
+        for name, (request, status) in SHAKES.items():
+            async with here.link(kind) as raw:
+                head = await raw.open_websocket(request)
+                assert head.startswith(b"HTTP/1.1 %d " % status), (name, head)
+    assert not failures(caplog)

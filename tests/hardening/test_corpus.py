@@ -136,15 +136,15 @@ def is_utf8(message: bytes) -> bool:
     return True
 
 
-@pytest.mark.parametrize("kind", ["ws", "tcp"])
+@pytest.mark.parametrize("kind", ["ws", "tcp", "wss", "tls"])
 async def test_every_value_in_every_field(kind: str, contexts: Contexts, capsys: pytest.CaptureFixture[str]) -> None:
     config = ServerConfig(rate_limits=False, ssl_context=contexts.server, garbage=10_000, max_message_bytes=70_000)
     outcomes: Counter[str] = Counter()
     async with open_server("memory://", listen=LISTEN, config=config) as server:
-        url = server.addresses[kind == "tcp"]
-        async with member(url, user="eve") as eve, server.connect(user="watcher") as watcher:
+        url = server.addresses[("ws", "tcp", "wss", "tls").index(kind)]
+        async with member(url, contexts.client, "eve") as eve, server.connect(user="watcher") as watcher:
             for message in cases():
-                if kind == "ws" and not is_utf8(message):
+                if kind in ("ws", "wss") and not is_utf8(message):
                     continue  # that ends a WebSocket, as RFC 6455 has it
                 if b"\n" in message or not message.strip():
                     continue
@@ -165,6 +165,35 @@ async def test_every_value_in_every_field(kind: str, contexts: Contexts, capsys:
         await read_everything(server.addresses[0], rooms)
     with capsys.disabled():
         print(f"\n{kind}: {outcomes.total()} messages: {dict(outcomes.most_common())}")
+
+
+LOGIN_FIELDS = [attribute.name for attribute in attrs.fields(STANDARD.requests["login"])]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["ws", "tcp"])
+async def test_every_value_in_every_field_of_a_login(kind: str, contexts: Contexts) -> None:
+    """By strangers, who stay strangers unless it is a good login."""
+    config = ServerConfig(rate_limits=False, ssl_context=contexts.server, garbage=10_000, max_message_bytes=70_000)
+    outcomes: Counter[str] = Counter()
+    async with open_server("memory://", listen=LISTEN, config=config) as server:
+        url = server.addresses[kind == "tcp"]
+        for name in LOGIN_FIELDS:
+            for value in VALUES.values():
+                if kind == "ws" and not is_utf8(value):
+                    continue
+                async with member(url) as eve:
+                    assert (await eve.ask("list_rooms"))["data"]["code"] == "not_logged_in"  # a first line is an object
+                    user = b"" if name == "user" else b'"user":"eve%d",' % next(ops)
+                    await say(eve, b'{"action":"login","ref":1,"data":{%s"%s":%s}}' % (user, name.encode(), value))
+                    reply = await eve.reply()
+                    known = reply["action"] == "success"
+                    outcomes["success" if known else reply["data"]["code"]] += 1
+                    assert known or reply["data"]["code"] in KNOWN - {"internal_error"}, (name, value[:50], reply)
+                    after = await eve.ask("list_rooms")
+                    assert (after["action"] == "success") is known, (name, value[:50])
+    assert set(LOGIN_FIELDS) == {"user", "password", "token", "resume"}
+    assert outcomes["bad_request"] > 100
+    assert outcomes["success"] > 5
 
 
 async def read_everything(url: str, rooms: list[str]) -> None:

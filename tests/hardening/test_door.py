@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from time import monotonic
 
 import pytest
 import trio
+from attrs import define
 from hypothesis import given
 from hypothesis import strategies as st
+from neighbours import Contexts
 from raw import PATIENCE, Raw, dial, member, upgrade
 from tests.torture.processes import Holdings, ServerProcess, reserved_ports, running
 
@@ -153,84 +157,116 @@ def test_whatever_happens_the_caps_hold_and_nothing_is_left(steps: list[tuple[st
 
 # ── thousands who only knock ─────────────────────────────────────────────────────────────────────────────────────────
 
-
-async def knock(url: str, links: list[Raw]) -> None:
-    """Begin as many handshakes, from an address of the attacker's own, and finish none."""
-    half = {"ws": upgrade()[:-2], "tcp": b'{"action":"login"'}[url.partition(":")[0]]
-    for number in range(STRANGERS):
-        raw = await dial(url, source=ATTACKER)
-        links.append(raw)
-        await raw.send(half[: 1 + number % len(half)])
-
-
-async def good_login(url: str, name: str) -> float:
-    """Return how long a login and a message take."""
-    begun = monotonic()
-    async with member(url, user=name) as here:
-        assert (await here.ask("send_message", room="general", text="x"))["action"] == "success"
-        return monotonic() - begun
+CLIENT_HELLO = b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03" + bytes(range(160))
+BROKEN_OFF = {
+    "ws": upgrade()[:-2],
+    "tcp": b'{"action":"login"',
+    "wss": CLIENT_HELLO,
+    "tls": CLIENT_HELLO,
+}
+"""Handshakes of which some first part is sent."""
+SECURED = 10
+"""Of so many strangers over TLS one has shaken hands about TLS, and breaks off behind it."""
 
 
-async def back_to(baseline: Holdings, server: ServerProcess) -> float:
-    """Return once the server has what it had, and how long that took."""
-    begun = monotonic()
-    while True:
-        now = await server.holds()
-        if now.descriptors == baseline.descriptors and now.tasks <= baseline.tasks:
+@define(eq=False)
+class Street:
+    """A server on every binding, and what it has when nobody is there."""
+
+    server: ServerProcess
+    urls: tuple[str, ...]
+    context: ssl.SSLContext
+    baseline: Holdings
+
+    async def good_login(self, url: str, name: str) -> float:
+        """Return how long a login and a message take."""
+        begun = monotonic()
+        async with member(url, self.context, user=name) as here:
+            assert (await here.ask("send_message", room="general", text="x"))["action"] == "success"
             return monotonic() - begun
-        assert monotonic() - begun < 2 * SETTLED, (len(now.descriptors), len(baseline.descriptors), now.tasks)
-        await trio.sleep(0.1)
+
+    async def good_logins(self, name: str) -> float:
+        """Return how long the slowest takes, over all bindings."""
+        return max([await self.good_login(url, f"{name}{which}") for which, url in enumerate(self.urls)])
+
+    async def knock(self, url: str, links: list[Raw]) -> None:
+        """Begin as many handshakes, from an address of the attacker's own, and finish none."""
+        kind = url.partition(":")[0]
+        for number in range(STRANGERS):
+            secured = kind in ("wss", "tls") and number % SECURED == 0
+            raw = await dial(url, self.context if secured else None, source=ATTACKER)
+            links.append(raw)
+            half = BROKEN_OFF["ws" if secured else kind]
+            await raw.send(half[: 1 + number % len(half)])
+
+    async def back_to_quiet(self) -> float:
+        """Return once the server has what it had, and how long that took."""
+        begun = monotonic()
+        while True:
+            now = await self.server.holds()
+            if now.descriptors == self.baseline.descriptors and now.tasks <= self.baseline.tasks:
+                return monotonic() - begun
+            assert monotonic() - begun < 2 * SETTLED, (len(now.descriptors), len(self.baseline.descriptors), now.tasks)
+            await trio.sleep(0.1)
+
+
+@asynccontextmanager
+async def street(tmp_path: Path, contexts: Contexts, *options: str) -> AsyncIterator[Street]:
+    with reserved_ports(4) as ports, trio.fail_after(20 * PATIENCE):
+        urls = tuple(f"{kind}://127.0.0.1:{port}" for kind, port in zip(BROKEN_OFF, ports, strict=True))
+        async with running(tmp_path / "chat.db", urls, options=options) as server:
+            here = Street(server, urls, contexts.client, await server.holds())
+            await here.good_logins("first")
+            await trio.sleep(1.2)  # until they are taken for gone
+            here.baseline = await server.holds()
+            yield here
 
 
 @pytest.mark.parametrize("options", [(), ("--no-rate-limits",)], ids=["limits", "no limits"])
 async def test_half_open_handshakes(
-    options: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    options: tuple[str, ...],
+    tls_options: tuple[str, ...],
+    contexts: Contexts,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with reserved_ports(2) as (ws, tcp), trio.fail_after(12 * PATIENCE):
-        urls = [f"ws://127.0.0.1:{ws}", f"tcp://127.0.0.1:{tcp}"]
-        async with running(tmp_path / "chat.db", urls, options=options) as server:
-            for url in urls:
-                await good_login(url, f"ann-{url[:2]}")
-            await trio.sleep(1.2)  # until she is taken for gone
-            baseline = await server.holds()
-            for number, url in enumerate(urls):
-                links: list[Raw] = []
-                try:
-                    await knock(url, links)
-                    held = [await good_login(other, f"b{number}{which}") for which, other in enumerate(urls)]
-                    most = await server.holds()
-                finally:
-                    for at, raw in enumerate(links):
-                        raw.reset() if at % 2 else raw.close()
-                settled = await back_to(baseline, server)
-                for _ in range(STRANGERS):
-                    raw = await dial(url, source=ATTACKER)
-                    raw.reset() if _ % 2 else raw.close()
-                dropped = [await good_login(other, f"c{number}{which}") for which, other in enumerate(urls)]
-                settled_again = await back_to(baseline, server)
-                assert max(held + dropped) < GOOD_LOGIN
-                with capsys.disabled():
-                    print(
-                        f"\n{STRANGERS} handshakes half done over {url[:2]}, {options or 'limits'}: "
-                        f"{len(most.descriptors) - len(baseline.descriptors)} descriptors held, "
-                        f"good logins {max(held):.3f} and {max(dropped):.3f} s, free again after "
-                        f"{settled:.1f} and {settled_again:.1f} s, "
-                        f"{(most.resident - baseline.resident) / 1_048_576:+.1f} MiB at the most"
-                    )
+    async with street(tmp_path, contexts, *options, *tls_options) as here:
+        for number, url in enumerate(here.urls):
+            links: list[Raw] = []
+            try:
+                await here.knock(url, links)
+                held = await here.good_logins(f"b{number}")
+                most = await here.server.holds()
+            finally:
+                for at, raw in enumerate(links):
+                    raw.reset() if at % 2 else raw.close()
+            settled = await here.back_to_quiet()
+            for at in range(STRANGERS):
+                raw = await dial(url, source=ATTACKER)
+                raw.reset() if at % 2 else raw.close()
+            dropped = await here.good_logins(f"c{number}")
+            settled_again = await here.back_to_quiet()
+            assert max(held, dropped) < GOOD_LOGIN
+            with capsys.disabled():
+                print(
+                    f"\n{STRANGERS} handshakes half done over {url.partition(':')[0]}, {options or 'limits'}: "
+                    f"{len(most.descriptors) - len(here.baseline.descriptors)} descriptors held, "
+                    f"good logins {held:.3f} and {dropped:.3f} s, free again after "
+                    f"{settled:.1f} and {settled_again:.1f} s, "
+                    f"{(most.resident - here.baseline.resident) / 1_048_576:+.1f} MiB at the most"
+                )
 
 
 @pytest.mark.skipif("TORTURE_STRANGERS" not in os.environ, reason="waits for the deadline of ten seconds")
-async def test_handshakes_held_for_ever_are_ended_by_the_server(tmp_path: Path) -> None:
-    with reserved_ports(1) as (ws,), trio.fail_after(12 * PATIENCE):
-        url = f"ws://127.0.0.1:{ws}"
-        async with running(tmp_path / "chat.db", [url]) as server:
-            await good_login(url, "ann")
-            await trio.sleep(1.2)
-            baseline = await server.holds()
-            links: list[Raw] = []
-            try:
-                await knock(url, links)
-                await back_to(baseline, server)
-            finally:
-                for raw in links:
-                    raw.close()
+@pytest.mark.parametrize("kind", BROKEN_OFF)
+async def test_handshakes_held_for_ever_are_ended_by_the_server(
+    kind: str, tls_options: tuple[str, ...], contexts: Contexts, tmp_path: Path
+) -> None:
+    async with street(tmp_path, contexts, "--no-rate-limits", *tls_options) as here:
+        links: list[Raw] = []
+        try:
+            await here.knock(next(url for url in here.urls if url.startswith(f"{kind}:")), links)
+            await here.back_to_quiet()
+        finally:
+            for raw in links:
+                raw.close()

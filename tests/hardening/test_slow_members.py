@@ -12,6 +12,7 @@ from time import monotonic
 import pytest
 import trio
 import trio.testing
+from neighbours import Contexts
 from raw import PATIENCE, Member, member
 from tests.server.wires import site
 from tests.torture.processes import reserved_ports, running
@@ -59,19 +60,29 @@ async def numbers_heard(slow: Member, last: int) -> list[int]:
     return heard
 
 
-@pytest.mark.parametrize("kind", ["ws", "tcp"])
-async def test_memory_of_those_who_do_not_read(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("kind", ["ws", "tcp", "wss", "tls"])
+async def test_memory_of_those_who_do_not_read(
+    kind: str,
+    tls_options: tuple[str, ...],
+    contexts: Contexts,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     quiet: list[float] = []
     beside: list[float] = []
-    with reserved_ports(2) as (ws, tcp), trio.fail_after(6 * PATIENCE):
-        urls = {"ws": f"ws://127.0.0.1:{ws}", "tcp": f"tcp://127.0.0.1:{tcp}"}
-        async with running(tmp_path / "chat.db", list(urls.values())) as server, AsyncExitStack() as stack:
+    with reserved_ports(4) as ports, trio.fail_after(6 * PATIENCE):
+        urls = {one: f"{one}://127.0.0.1:{port}" for one, port in zip(("ws", "tcp", "wss", "tls"), ports, strict=True)}
+        options = ("--no-rate-limits", *tls_options)
+        async with (
+            running(tmp_path / "chat.db", list(urls.values()), options=options) as server,
+            AsyncExitStack() as stack,
+        ):
             talker = await stack.enter_async_context(member(urls["tcp"], user="talker"))
             await stack.enter_async_context(listening(urls["ws"], "listener", quiet))
             await talk(talker, 1_800)  # until the store's own caches are full
             await talker.ask("history", room="general", limit=1000)
             slow = [
-                await stack.enter_async_context(member(urls[kind], user=f"slow{n}", receive_buffer=4096))
+                await stack.enter_async_context(member(urls[kind], contexts.client, f"slow{n}", receive_buffer=4096))
                 for n in range(SLOW)
             ]
             before = await server.holds()

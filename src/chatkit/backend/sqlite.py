@@ -25,6 +25,7 @@ from chatkit.backend.records import Change, Outcome, Page, Snapshot
 from chatkit.backend.sqlite_reader import read_page, read_since, read_snapshot
 from chatkit.backend.sqlite_schema import open_reader, reason_of
 from chatkit.backend.sqlite_writer import SqliteWriter
+from chatkit.backend.worker import Worker
 from chatkit.errors import StorageUnavailable, UsageError
 
 READERS = 2
@@ -72,6 +73,7 @@ class SqliteBackend(Backend):
         self._threads = threads
         self._reading = trio.CapacityLimiter(READERS)
         self._turn = trio.Lock()
+        self._worker = Worker("chatkit commits")
         self._closing = False  # no new commits; those that wait for their turn still get it
         self._closed = False
         self._writer = SqliteWriter(path)
@@ -90,11 +92,17 @@ class SqliteBackend(Backend):
     async def commit(self, changes: Sequence[Change]) -> list[Outcome]:
         if self._closing:
             raise StorageUnavailable("the store is closed")
-        async with self._turn:
-            outcomes, batch = await trio.to_thread.run_sync(self._writer.commit, changes, limiter=self._threads)
+        try:
+            self._turn.acquire_nowait()  # the server commits in one task: nobody else has the turn
+        except trio.WouldBlock:
+            await self._turn.acquire()
+        try:
+            outcomes, batch = await self._worker.run(self._writer.commit, changes)
             if batch is not None:
                 self.feeds.publish(batch)
             return outcomes
+        finally:
+            self._turn.release()
 
     async def read(self, task: Callable[[sqlite3.Connection], T]) -> T:
         """Run a task on a connection that reads. Raises `StorageUnavailable` if it cannot be done now."""
@@ -123,6 +131,7 @@ class SqliteBackend(Backend):
                 self.bus.close()
                 for _ in range(READERS):
                     await self._reading.acquire_on_behalf_of(object())
+                self._worker.close()
                 await trio.to_thread.run_sync(self._release, limiter=self._threads)
 
     def _release(self) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterable
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 import trio
 
@@ -16,10 +18,11 @@ from chatkit.bot.lane import Lane
 from chatkit.bot.memory import Shelf
 from chatkit.bot.ops import Ops
 from chatkit.bot.pattern import Match
+from chatkit.bot.question import Question
 from chatkit.bot.speaking import Broadcast
 from chatkit.client import Client, Message, Room
 from chatkit.errors import ConversationEnded, UsageError
-from chatkit.protocol.messages import Event
+from chatkit.protocol.messages import Event, UserInfo
 
 if TYPE_CHECKING:
     from chatkit.bot.bot import Bot
@@ -124,7 +127,8 @@ class Context(Acting):
         """The command or listener that runs."""
         self._incoming = incoming
         self._lane = lane
-        self._scope: trio.CancelScope | None = None
+        self._still = _StandsStill()
+        self._asked: Counter[str] = Counter()
 
     # ── what happened ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -168,7 +172,7 @@ class Context(Acting):
     @property
     def remaining(self) -> float:
         """How many seconds the handler has left; infinity without a deadline."""
-        return float("inf") if self._scope is None else self._scope.deadline - trio.current_time()
+        return self._still.remaining
 
     async def role(self) -> str:
         """Return the role the server says this person has; empty if they are gone."""
@@ -209,6 +213,7 @@ class Context(Acting):
         question: str,
         kind: type[T],
         *,
+        who: str | UserInfo | None = ...,
         timeout: float = ...,  # noqa: ASYNC109 - it ends the conversation, not only the wait
         check: Callable[[T], str | None] | None = ...,
         cancel_words: Collection[str] = ...,
@@ -220,6 +225,7 @@ class Context(Acting):
         question: str,
         kind: Any = ...,
         *,
+        who: str | UserInfo | None = ...,
         timeout: float = ...,  # noqa: ASYNC109 - it ends the conversation, not only the wait
         check: Callable[[Any], str | None] | None = ...,
         cancel_words: Collection[str] = ...,
@@ -230,44 +236,77 @@ class Context(Acting):
         question: str,
         kind: Any = str,
         *,
+        who: str | UserInfo | None = None,
         timeout: float = ANSWER_TIMEOUT,  # noqa: ASYNC109
         check: Callable[[Any], str | None] | None = None,
         cancel_words: Collection[str] = CANCEL_WORDS,
     ) -> Any:
-        """Ask whoever this is about; return what they answer, converted as an argument would be.
+        """Ask whoever this is about, or ``who``; return what they answer, converted as an argument would be.
 
         The answer is the next message of that person in this room behind the question, and goes nowhere else. One
         that does not fit, or of which ``check(value)`` returns what is wrong with it, is told so and asked for again.
-        ``timeout`` is in seconds and bounds the whole; the handler's deadline stands still meanwhile.
+        ``timeout`` is in seconds and bounds the whole; the handler's deadline stands still meanwhile. Several people
+        can be asked at a time, in a nursery of one's own.
 
-        Raises `ConversationEnded` on time-out, on a cancel word, and when the person leaves; a handler that lets it
-        pass ends with a short word to the person. When the bot stops, or dies, the conversation is taken up again by
+        Raises `ConversationEnded` on time-out, on a cancel word, when the person leaves or is not there, and when
+        another question to them is open in this room; a handler that lets it pass ends with a short word to the person
+        it runs for. When the bot stops, or dies, the conversation is taken up again by
         its next run: the handler begins anew, and what it said and was answered before is found in the room.
         """
-        with self._deadline_stands_still(), trio.move_on_after(timeout):
-            asked = await self.reply(question)
-            after = asked.seq
+        name = who.user if isinstance(who, UserInfo) else who
+        with self._still, trio.move_on_after(timeout), self._asking(name) as asking:
+            after = await asking.say(question)
             while True:
-                answer = await self._lane.answer(after)
+                answer = await asking.answer(after)
                 self._incoming.answers.append(answer)
-                value, wrong = await self._judge(answer, kind, check, cancel_words)
+                value, wrong = await self._judge(answer, kind, check, cancel_words, asking.user)
                 if wrong is None:
                     return value
-                await self.reply(wrong)
+                await asking.say(wrong, answer)
                 after = answer.seq
-        raise ConversationEnded("timeout")
+        raise ConversationEnded("timeout", name or "")
 
-    async def confirm(self, question: str, *, timeout: float = ANSWER_TIMEOUT) -> bool:  # noqa: ASYNC109
+    async def confirm(
+        self,
+        question: str,
+        *,
+        who: str | UserInfo | None = None,
+        timeout: float = ANSWER_TIMEOUT,  # noqa: ASYNC109
+    ) -> bool:
         """Ask for yes or no; see `ask`."""
-        answer: bool = await self.ask(f"{question} (yes/no)", bool, timeout=timeout)
+        answer: bool = await self.ask(f"{question} (yes/no)", bool, who=who, timeout=timeout)
         return answer
 
+    @contextmanager
+    def _asking(self, who: str | None) -> Iterator[_Asking]:
+        key = (self.room.name, self.user.casefold())
+        if who is None or who.casefold() == key[1]:
+            if key in self._running.questions:
+                raise ConversationEnded("busy")
+            yield _AskingHere(self)
+            return
+        if who.casefold() == self.client.user.casefold():
+            raise UsageError("a bot cannot ask itself")
+        with self._running.question_to(who, self.room.name) as question, self._lane.waiting():
+            yield _AskingOther(self, question)
+
+    async def member(self, user: str) -> UserInfo | None:
+        """Return who in the room has this name; None if nobody."""
+        state, wanted = self.room.state, user.casefold()
+        users = await self.room.users() if state.members_stale else list(state.members.values())
+        return next((one for one in users if one.user.casefold() == wanted), None)
+
     async def _judge(
-        self, answer: Incoming, kind: Any, check: Callable[[Any], str | None] | None, cancel_words: Collection[str]
+        self,
+        answer: Incoming,
+        kind: Any,
+        check: Callable[[Any], str | None] | None,
+        cancel_words: Collection[str],
+        whose: str,
     ) -> tuple[Any, str | None]:
         text = answer.text.strip()
         if text.removeprefix(self.bot.prefix).casefold() in cancel_words:
-            raise ConversationEnded("cancelled")
+            raise ConversationEnded("cancelled", whose)
         try:
             value = await self.bot.converters.convert(text, kind, self)
         except Unfit as error:
@@ -282,24 +321,90 @@ class Context(Acting):
 
     def bound_by(self, scope: trio.CancelScope) -> None:
         """Take the handler's deadline from a scope."""
-        self._scope = scope
+        self._still = _StandsStill(scope)
 
-    def _deadline_stands_still(self) -> _StandsStill:
-        return _StandsStill(self._scope)
+
+class _Asking(Protocol):
+    """How a question reaches somebody, and their answer the handler."""
+
+    @property
+    def user(self) -> str:
+        """Who is asked; empty for the person the handler runs for."""
+
+    async def say(self, text: str, about: Incoming | None = None) -> int:
+        """Say something to them; return where it stands."""
+
+    async def answer(self, after: int) -> Incoming:
+        """Return their first message behind a seq."""
+
+
+class _AskingHere:
+    """Asks the person the handler runs for."""
+
+    user = ""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def say(self, text: str, about: Incoming | None = None) -> int:
+        return (await self._context.reply(text)).seq
+
+    async def answer(self, after: int) -> Incoming:
+        return await self._context._lane.answer(after)
+
+
+class _AskingOther:
+    """Asks somebody else in the room. What is said has marks of its own: several may be asked at a time."""
+
+    def __init__(self, context: Context, question: Question) -> None:
+        self._context = context
+        self._question = question
+        self._asked = question.key[1]
+
+    @property
+    def user(self) -> str:
+        return self._question.user
+
+    async def say(self, text: str, about: Incoming | None = None) -> int:
+        context = self._context
+        if about is None and not self._question.intake.is_behind() and await context.member(self.user) is None:
+            raise ConversationEnded("left", self.user)
+        context._asked[self._asked] += 1
+        key = f"to {self._asked} {context._asked[self._asked]}"
+        after = context._after(None)
+        to = context._incoming.seq if about is None else about.seq
+        return (await context._say(text, context.room, reply_to=to or None, key=key, after=after)).seq
+
+    async def answer(self, after: int) -> Incoming:
+        if after < self._question.since:  # an earlier run has asked: the answer may have been read already
+            found = await self._context._running.said_by(self._question, after)
+            if found is not None:
+                return found
+        return await self._question.answer(after)
 
 
 class _StandsStill:
-    """Moves a scope's deadline on by as long as the block lasts."""
+    """Moves a handler's deadline on by as long as blocks of it last, which may overlap."""
 
-    def __init__(self, scope: trio.CancelScope | None) -> None:
+    def __init__(self, scope: trio.CancelScope | None = None) -> None:
         self._scope = scope
         self._left = float("inf")
+        self._blocks = 0
+
+    @property
+    def remaining(self) -> float:
+        """Seconds to the deadline; while a block lasts, those that will be left."""
+        if self._scope is None or self._blocks:
+            return self._left
+        return self._scope.deadline - trio.current_time()
 
     def __enter__(self) -> None:
-        if self._scope is not None:
+        self._blocks += 1
+        if self._scope is not None and self._blocks == 1:
             self._left = self._scope.deadline - trio.current_time()
             self._scope.deadline = float("inf")
 
     def __exit__(self, *_: object) -> None:
-        if self._scope is not None:
+        self._blocks -= 1
+        if self._scope is not None and not self._blocks:
             self._scope.deadline = trio.current_time() + self._left

@@ -203,13 +203,10 @@ async def _to_datetime(context: Context, word: str) -> datetime:
 
 
 async def _to_user(context: Context, word: str) -> UserInfo:
-    wanted = word.removeprefix("@").casefold()
-    state = context.room.state
-    users = await context.room.users() if state.members_stale else list(state.members.values())
-    for user in users:
-        if user.user.casefold() == wanted:
-            return user
-    raise ValueError(word)
+    member = await context.member(word.removeprefix("@"))
+    if member is None:
+        raise ValueError(word)
+    return member
 
 
 async def _to_room(context: Context, word: str) -> Room:

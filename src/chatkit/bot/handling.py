@@ -24,6 +24,7 @@ log = logging.getLogger("chatkit.bot")
 ENDED = {
     "timeout": "No answer came, so I have stopped waiting.",
     "cancelled": "All right, never mind.",
+    "busy": "There is a question open already; one at a time, please.",
 }
 """What is said when a conversation ends without an answer and the handler lets it pass."""
 HOOK_TIMEOUT = 10.0
@@ -118,6 +119,8 @@ async def _tell(error: Exception, handler: Handler, context: Context) -> None:
                 await context.reply(str(error), key="refused")
         case CommandFailed():
             await context.reply(str(error), key="failed")
+        case ConversationEnded(reason="left", user=user) if user:
+            await context.reply(f"{user} is gone, so I have stopped waiting.", key="ended")
         case ConversationEnded(reason=reason):
             if reason in ENDED:
                 await context.reply(ENDED[reason], key="ended")

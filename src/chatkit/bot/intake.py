@@ -44,6 +44,16 @@ class Intake:
         self._ephemeral: deque[tuple[int, Incoming]] = deque()
         self._at = 0
 
+    @property
+    def at(self) -> int:
+        """The last entry taken."""
+        return self._at
+
+    def is_behind(self) -> bool:
+        """Whether there are entries that have not been taken yet, as far as is known."""
+        room = self._running.client.room(self.name)
+        return room is not None and self._at < room.position.seq
+
     def finished(self, incoming: Incoming) -> None:
         """An entry has been dealt with."""
         progress, position = self.progress, incoming.position

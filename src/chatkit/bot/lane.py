@@ -7,7 +7,8 @@ out of the lane itself: the first message behind the question. Messages before i
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import trio
 
@@ -22,17 +23,36 @@ class Lane:
     when it is waited for no longer.
     """
 
-    __slots__ = ("_arrived", "_changed", "_ended", "asking", "key", "queue")
+    __slots__ = ("_arrived", "_changed", "_ended", "_waiting", "key", "questioned", "queue")
 
     def __init__(self, key: tuple[str, str], changed: Callable[[int], None]) -> None:
         self.key = key
         """The room, and the person's name in small letters; it changes with the name."""
         self.queue: deque[Incoming] = deque()
-        self.asking = False
-        """Whether its handler waits for an answer."""
+        self.questioned = False
+        """Whether its handler waits for an answer of this person."""
+        self._waiting = 0
         self._ended: str | None = None
         self._arrived = trio.Event()
         self._changed = changed
+
+    @property
+    def asking(self) -> bool:
+        """Whether its handler waits for an answer, of whomever."""
+        return self._waiting > 0
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Say that the handler waits for an answer, for as long as the block lasts."""
+        self._waiting += 1
+        if self._waiting == 1:
+            self._changed(1)
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+            if not self._waiting:
+                self._changed(-1)
 
     def put(self, incoming: Incoming) -> None:
         """Add what happened."""
@@ -41,7 +61,7 @@ class Lane:
 
     def end_conversation(self, reason: str) -> None:
         """Let a waiting question end without an answer."""
-        if self.asking:
+        if self.questioned:
             self._ended = reason
             self._arrived.set()
 
@@ -50,22 +70,21 @@ class Lane:
 
         Raises `ConversationEnded` when the person has left, `UsageError` if a question is open already.
         """
-        if self.asking:
+        if self.questioned:
             raise UsageError("a question to this person is open already")
-        self.asking, self._ended = True, None
-        self._changed(1)
+        self.questioned, self._ended = True, None
         try:
-            await trio.lowlevel.checkpoint()  # not where an answer could get lost
-            while True:
-                for index, incoming in enumerate(self.queue):
-                    if incoming.message is not None and incoming.seq > after:
-                        del self.queue[index]
-                        self._changed(1)
-                        return incoming
-                if self._ended is not None:
-                    raise ConversationEnded(self._ended)
-                self._arrived = trio.Event()
-                await self._arrived.wait()
+            with self.waiting():
+                await trio.lowlevel.checkpoint()  # not where an answer could get lost
+                while True:
+                    for index, incoming in enumerate(self.queue):
+                        if incoming.message is not None and incoming.seq > after:
+                            del self.queue[index]
+                            self._changed(1)
+                            return incoming
+                    if self._ended is not None:
+                        raise ConversationEnded(self._ended)
+                    self._arrived = trio.Event()
+                    await self._arrived.wait()
         finally:
-            self.asking = False
-            self._changed(-1)
+            self.questioned = False

@@ -8,7 +8,8 @@ and leaves. A conversation is given up by a stop without being done: the next ru
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +24,12 @@ from chatkit.bot.lane import Lane
 from chatkit.bot.loaded import Loaded
 from chatkit.bot.memory import Memory, Shelf
 from chatkit.bot.progress import Progress
+from chatkit.bot.question import Question
 from chatkit.bot.routing import Call, calls_for
 from chatkit.bot.scope import Scope
 from chatkit.bot.speaking import Speaker
-from chatkit.client import Client, Connected
-from chatkit.errors import StorageUnavailable
+from chatkit.client import Client, Connected, Position
+from chatkit.errors import ConversationEnded, StorageUnavailable
 from chatkit.protocol.messages import CaughtUp, RoomCreated, UserLeft, UserRenamed
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("chatkit.bot")
 LAST_SAVE = 5.0
 """Seconds that noting what is done may take at the very end, also when the bot is cancelled."""
+PAGE = 200
+"""Entries of a room's past that are read at a time."""
 SAVE_AGAIN = 1.0
 """Seconds before a failed attempt to note what is done is repeated."""
 
@@ -52,6 +56,8 @@ class Running:
         """What guards and handlers keep for this run, by key."""
         self.lanes: dict[tuple[str, str], Lane] = {}
         """Who is being dealt with, by room and person."""
+        self.questions: dict[tuple[str, str], Question] = {}
+        """What is asked of others than those whom a handler runs for, by room and person."""
         self.loaded: dict[Scope, Loaded] = {}
         self._memory = memory
         self._memory_lock = trio.Lock()
@@ -59,6 +65,7 @@ class Running:
         self._unsaved: dict[str, Progress] = {}
         self._dirty = trio.Event()
         self._lanes_changed = trio.Event()
+        self._taking = True
         self._work: trio.Nursery
         self._scopes: trio.Nursery
 
@@ -83,6 +90,7 @@ class Running:
                         task_status.started()
                         await stop.wait()
                         log.info("%s is stopping", self.bot.name)
+                        self._taking = False
                         intake.cancel_scope.cancel()
                     await self._let_handlers_end()
                     self._work.cancel_scope.cancel()
@@ -90,6 +98,7 @@ class Running:
                     await loaded.unload()
                 self._scopes.cancel_scope.cancel()
         finally:
+            self._taking = False
             with trio.move_on_after(LAST_SAVE, shield=True):
                 await self._save_all()
 
@@ -119,6 +128,14 @@ class Running:
         """Take an event: into its lane if a handler is for it, or if its lane is busy; else it is done."""
         key = (incoming.room or "", (incoming.user or "").casefold())
         lane = self.lanes.get(key)
+        question = self.questions.get(key)
+        if question is not None:
+            if incoming.message is not None and not self._is_not_for_us(incoming):
+                intake.count(+1)
+                question.hold(incoming)
+                return
+            if isinstance(incoming.event, UserLeft):
+                question.end("left")
         if self._is_not_for_us(incoming) or (lane is None and not self._calls(incoming)):
             self._finish(incoming, intake)
             return
@@ -185,6 +202,48 @@ class Running:
         for (name, _), lane in self.lanes.items():
             if name == room:
                 lane.end_conversation("left")
+        for (name, _), question in self.questions.items():
+            if name == room:
+                question.end("left")
+
+    async def said_by(self, question: Question, after: int) -> Incoming | None:
+        """Return the first message of whom a question is for behind a seq, among those its room's reader had taken
+        before the question was open; None if there is none."""
+        room = self.client.room(question.key[0])
+        while room is not None:
+            page = await room.history(after=after, limit=PAGE)
+            for entry in page.events:
+                seq = getattr(entry.event, "seq", None) or 0
+                after = max(after, seq)
+                if seq > question.since:
+                    return None
+                incoming = Incoming.of(entry.event, entry.timestamp, Position(page.epoch, seq))
+                if incoming.message is not None and (incoming.user or "").casefold() == question.key[1]:
+                    return incoming
+            if not page.events or not page.more_after:
+                return None
+        return None
+
+    @contextmanager
+    def question_to(self, user: str, room: str) -> Iterator[Question]:
+        """Hold what somebody says in a room while a question to them is open; afterwards it goes the ordinary way.
+
+        Raises `ConversationEnded` if another question to them is open there.
+        """
+        key = (room, user.casefold())
+        lane = self.lanes.get(key)
+        if key in self.questions or (lane is not None and lane.questioned):
+            raise ConversationEnded("busy", user)
+        intake = next(intake for intake in self._intakes if intake.name == room)
+        question = self.questions[key] = Question(key, user, intake)
+        try:
+            yield question
+        finally:
+            del self.questions[question.key]
+            # What is held when the bot stops is not done: the next run takes it.
+            for incoming in question.held() if self._taking else ():
+                intake.count(-1)
+                self.submit(incoming, intake)
 
     async def _watch_events(self) -> None:
         async for happening in self.client.events():
@@ -205,6 +264,10 @@ class Running:
             if user == was and (room, now) not in self.lanes:
                 lane = self.lanes[room, now] = self.lanes.pop((room, user))
                 lane.key = (room, now)
+        for room, user in list(self.questions):
+            if user == was and (room, now) not in self.questions:
+                question = self.questions[room, now] = self.questions.pop((room, user))
+                question.key, question.user = (room, now), event.user
 
     def _ephemeral(self, incoming: Incoming) -> None:
         intakes = [intake for intake in self._intakes if incoming.room in (None, intake.name)]

@@ -81,6 +81,8 @@ class Codec:
         self._dump: Callable[[Any], bytes] = _dump_json if encoding == "json" else _dump_msgpack
         self._load: Callable[[bytes], Any] = _load_json if encoding == "json" else _load_msgpack
         self._converter = self._new_converter(detailed=False)
+        self._structurers: dict[Any, Callable[[Any, Any], Any]] = {}
+        self._unstructurers: dict[type, Callable[[Any], Any]] = {}
         self._detailed = self._new_converter(detailed=True)
 
     # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -176,7 +178,7 @@ class Codec:
         """Make an event from its action and raw data. Raises `ProtocolError`."""
         cls = self.vocabulary.events.get(action)
         try:
-            event: Event = self._unknown(action, data) if cls is None else self._converter.structure(data, cls)
+            event: Event = self._unknown(action, data) if cls is None else self._structurer(cls)(data, cls)
         except Exception as error:
             raise ProtocolError(self._fault(data, cls, error)) from error
         return event
@@ -184,12 +186,26 @@ class Codec:
     def fields_of(self, message: Any) -> dict[str, Any]:
         """Return a message's fields as they stand in an envelope's ``data``. Raises `UsageError`."""
         try:
-            fields: dict[str, Any] = self._converter.unstructure(message)
+            fields: dict[str, Any] = self._unstructurer(type(message))(message)
         except Exception as error:
             raise UsageError(f"{type(message).__name__} cannot be encoded: {error}") from error
         return fields
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    # The converter finds the same two functions for a class each time anew, in more steps than they have themselves.
+
+    def _structurer(self, cls: Any) -> Callable[[Any, Any], Any]:
+        hook = self._structurers.get(cls)
+        if hook is None:
+            hook = self._structurers[cls] = self._converter.get_structure_hook(cls)
+        return hook
+
+    def _unstructurer(self, cls: type) -> Callable[[Any], Any]:
+        hook = self._unstructurers.get(cls)
+        if hook is None:
+            hook = self._unstructurers[cls] = self._converter.get_unstructure_hook(cls)
+        return hook
 
     def _new_converter(self, *, detailed: bool) -> Converter:
         converter = make_converter(self.encoding, detailed=detailed)
@@ -222,7 +238,7 @@ class Codec:
 
     def _structure(self, data: Any, cls: Any, ref: Ref) -> Any:
         try:
-            return self._converter.structure(data, cls)
+            return self._structurer(cls)(data, cls)
         except Exception as error:
             raise ProtocolError(self._fault(data, cls, error), ref=ref) from error
 

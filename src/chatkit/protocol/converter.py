@@ -9,7 +9,8 @@ import binascii
 import math
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Final, Literal, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 import attrs
 from cattrs import BaseConverter, Converter
@@ -52,6 +53,7 @@ def make_converter(encoding: Encoding, *, detailed: bool) -> Converter:
         converter.register_unstructure_hook(bytes, lambda value: b64encode(value).decode("ascii"))
     converter.register_structure_hook_factory(_is_bounded, lambda t: _bounded(t, converter))
     converter.register_structure_hook_factory(_is_literal, _literal)
+    converter.register_structure_hook_factory(_is_optional, lambda t: _optional(t, converter))
     converter.register_structure_hook_factory(_is_sequence, lambda t: _sequence(t, converter))
     converter.register_structure_hook_factory(_is_mapping, lambda t: _mapping(t, converter))
     converter.register_structure_hook_factory(attrs.has, lambda cls: _object(cls, converter))
@@ -170,6 +172,20 @@ def _literal(t: Any) -> Callable[[Any, Any], Any]:
             if type(value) is type(one) and value == one:
                 return one
         raise Expected(f"expected one of {', '.join(map(str, allowed))}")
+
+    return hook
+
+
+def _is_optional(t: Any) -> bool:
+    return get_origin(t) in (UnionType, Union) and len(get_args(t)) == 2 and NoneType in get_args(t)
+
+
+def _optional(t: Any, converter: BaseConverter) -> Callable[[Any, Any], Any]:
+    kind = next(one for one in get_args(t) if one is not NoneType)
+    inner = converter.get_structure_hook(kind)
+
+    def hook(value: Any, _: Any) -> Any:
+        return None if value is None else inner(value, kind)
 
     return hook
 

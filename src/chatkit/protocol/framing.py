@@ -7,6 +7,7 @@ looked at more than twice.
 from __future__ import annotations
 
 from collections import deque
+from struct import Struct
 
 from chatkit.errors import ProtocolError
 from chatkit.protocol.codes import ErrorCode
@@ -14,6 +15,7 @@ from chatkit.protocol.codes import ErrorCode
 TEXT = 0x1
 BINARY = 0x2
 _FIN = 0x80
+_SHORT, _MIDDLE, _LONG = Struct("!BB").pack, Struct("!BBH").pack, Struct("!BBQ").pack
 
 
 def line_frame(message: bytes) -> bytes:
@@ -25,10 +27,10 @@ def websocket_frame(opcode: int, payload: bytes) -> bytes:
     """Build one final, unmasked WebSocket frame, as a server sends it (RFC 6455, section 5.2)."""
     size = len(payload)
     if size < 126:
-        return bytes((_FIN | opcode, size)) + payload
+        return _SHORT(_FIN | opcode, size) + payload
     if size < 65_536:
-        return bytes((_FIN | opcode, 126)) + size.to_bytes(2, "big") + payload
-    return bytes((_FIN | opcode, 127)) + size.to_bytes(8, "big") + payload
+        return _MIDDLE(_FIN | opcode, 126, size) + payload
+    return _LONG(_FIN | opcode, 127, size) + payload
 
 
 class LineBuffer:

@@ -23,6 +23,7 @@ def _second(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
+@lru_cache(maxsize=64)  # a message's time is said to whoever sent it and to everybody, and many share it
 def to_wire(milliseconds: int) -> str:
     """Format a time, such as ``2026-11-20T10:30:00.123Z``. Takes 0 to `LAST`, else raises `UsageError`."""
     second, rest = divmod(milliseconds, 1000)

@@ -32,7 +32,7 @@ class Audience:
 
     def add(self, session: Session) -> None:
         """Let a session hear what is said here."""
-        self.by_format.setdefault(session.wire, {})[session] = session.connection.push
+        self.by_format.setdefault(session.wire, {})[session] = session.connection.pusher
 
     def discard(self, session: Session) -> None:
         """Let it hear no more."""

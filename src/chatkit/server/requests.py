@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from logging import DEBUG
 from typing import Any, TypeAlias, assert_never
 
 import trio
@@ -100,7 +101,8 @@ class Requests:
             session.end(4400, "sent garbage", reconnect=True)
 
     async def _serve(self, request: m.Request[Any], ref: Ref, size: int) -> None:
-        log.debug("%r asks to %s", self._session, request.action, event="request")
+        if log.logger.isEnabledFor(DEBUG):  # asked for every message said, this is the shortest way
+            log.debug("%r asks to %s", self._session, request.action, event="request")
         if self._limits is not None:
             limited = self._limits.check(request, size, trio.current_time())
             if limited is not None:

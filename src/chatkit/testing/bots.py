@@ -11,13 +11,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import trio
 from attrs import evolve
+from trio.testing import MockClock
 
 from chatkit.backend.interface import Backend
 from chatkit.bot import Bot, Memory, RamMemory
@@ -29,15 +30,20 @@ from chatkit.testing.server import TestServer, open_test_server
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 """What the clocks of a `Chat` show when it begins."""
+QUIET = 0.005
+"""Seconds of real time in which nothing may have moved before a clock that jumps does so, when there are sockets. Both
+ends of each are in this process, and the system hands over what one end sends before the other may sleep so long."""
 
 
 class Chat:
     """A server, people and bots, with one time for all of them. Made by `open_chat`."""
 
-    def __init__(self, server: TestServer, nursery: trio.Nursery, clock: ChatClock) -> None:
+    def __init__(self, server: TestServer, nursery: trio.Nursery, clock: ChatClock, over: str | None = None) -> None:
         self.server = server
         """The server and the people at it."""
         self.clock = clock
+        self.over = over
+        """The scheme of the address by which everybody comes who is not told otherwise; None is in memory."""
         self._nursery = nursery
         self._memories: dict[str, Memory] = {}
         self._runs: list[BotRun] = []
@@ -46,21 +52,22 @@ class Chat:
         """Return the time of day here, for the server and for bots: it goes by Trio's clock, from 2030-01-01 12:00."""
         return self.clock.now()
 
-    async def person(self, name: str, **options: Any) -> Person:
-        """Let somebody come; see `TestServer.person`."""
-        return await self.server.person(name, **options)
+    async def person(self, name: str, *, over: str | None = None, **options: Any) -> Person:
+        """Let somebody come; see `TestServer.person`. Without ``over`` they come as everybody does here."""
+        return await self.server.person(name, over=over or self.over, **options)
 
-    async def people(self, *names: str, **options: Any) -> list[Person]:
+    async def people(self, *names: str, over: str | None = None, **options: Any) -> list[Person]:
         """Let several come; see `TestServer.people`."""
-        return await self.server.people(*names, **options)
+        return await self.server.people(*names, over=over or self.over, **options)
 
     async def run(self, bot: Bot, *, over: str | None = None, memory: Memory | None = None, **options: Any) -> BotRun:
         """Run a bot until the block ends; return once it is in its rooms.
 
-        ``over`` is the scheme of one of the server's addresses; without it the bot connects in memory. It remembers,
-        in memory, what an earlier run here of a bot of this name did; ``memory`` replaces that. Its time is that of
-        this `Chat`. Raises what `Bot.serve` raises.
+        ``over`` is the scheme of one of the server's addresses; without it the bot comes as everybody does here. It
+        remembers, in memory, what an earlier run here of a bot of this name did; ``memory`` replaces that. Its time is
+        that of this `Chat`. Raises what `Bot.serve` raises.
         """
+        over = over or self.over
         kept = memory or self._memories.setdefault(bot.name, RamMemory())
         run = BotRun(bot, _MortalMemory(kept))
         where = self.server.server.connect if over is None else self.server.address(over)
@@ -162,20 +169,41 @@ class _MortalMemory(Memory):
 async def open_chat(
     store: str | Backend = "memory://",
     *,
+    over: str | None = None,
     listen: Iterable[str] = (),
     extensions: Iterable[Extension] = (),
     config: ServerConfig | None = None,
 ) -> AsyncIterator[Chat]:
     """Run a server for bots and people, for as long as the block lasts.
 
-    Takes and raises what `open_test_server` does; the server's time of day goes by Trio's clock, so that under an
-    autojump clock a day passes in microseconds. At the end every bot is stopped gracefully, then everybody goes. A
+    Everybody comes in memory; with ``over="ws"``, or ``"tcp"``, through a real socket of this machine. Otherwise it
+    takes and raises what `open_test_server` does; the server's time of day goes by Trio's clock, so that under an
+    autojump clock a day passes in microseconds. When the server listens anywhere such a clock jumps no sooner than
+    `QUIET` seconds after the last byte has moved. At the end every bot is stopped gracefully, then everybody goes. A
     bot's failure comes out of the block.
     """
     clock = ChatClock()
     config = evolve(config or ServerConfig(), now_ms=clock.now_ms)
-    async with open_test_server(store, listen=listen, extensions=extensions, config=config) as server:
-        chats: list[Chat] = []
-        async with private_nursery(lambda _: chats[0].stop_bots()) as nursery:
-            chats.append(Chat(server, nursery, clock))
-            yield chats[0]
+    addresses = list(listen)
+    if over is not None and not any(url.startswith(f"{over}://") for url in addresses):
+        addresses.append(f"{over}://127.0.0.1:0")
+    with _jumping_when_it_is_quiet(bool(addresses)):
+        async with open_test_server(store, listen=addresses, extensions=extensions, config=config) as server:
+            chats: list[Chat] = []
+            async with private_nursery(lambda _: chats[0].stop_bots()) as nursery:
+                chats.append(Chat(server, nursery, clock, over))
+                yield chats[0]
+
+
+@contextmanager
+def _jumping_when_it_is_quiet(sockets: bool) -> Iterator[None]:
+    """Keep a clock that jumps from jumping over what is between the two ends of a socket."""
+    clock = trio.lowlevel.current_clock()
+    if not sockets or not isinstance(clock, MockClock) or clock.autojump_threshold >= QUIET:
+        yield
+        return
+    before, clock.autojump_threshold = clock.autojump_threshold, QUIET
+    try:
+        yield
+    finally:
+        clock.autojump_threshold = before

@@ -33,11 +33,16 @@ else:
                 item.add_marker(pytest.mark.trio(run=_run), append=False)  # before the one that trio_mode gives
 
     @trio_fixture  # type: ignore[untyped-decorator]
-    async def chat(_chat_clock: None) -> AsyncIterator[Chat]:
-        """Give a `chatkit.testing.Chat`: a server in memory, people and bots; time passes when nothing happens."""
+    async def chat(request: pytest.FixtureRequest, _chat_clock: None) -> AsyncIterator[Chat]:
+        """Give a `chatkit.testing.Chat`: a server, people and bots; time passes when nothing happens.
+
+        Everybody comes in memory; ``parametrize("chat", ["memory", "ws"], indirect=True)`` runs a test over a real
+        WebSocket too.
+        """
         from chatkit.testing.bots import open_chat
 
-        async with open_chat() as opened:
+        way = getattr(request, "param", "memory")
+        async with open_chat(over=None if way == "memory" else way) as opened:
             yield opened
 
 

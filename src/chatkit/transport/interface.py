@@ -105,6 +105,11 @@ class Connection(ABC):
         the answer is True: `receive` is what tells of the end.
         """
 
+    @property
+    def pusher(self) -> Callable[[bytes], bool]:
+        """`push`, by the shortest way: for whoever keeps it and calls it for every member of a room."""
+        return self.push
+
     @abstractmethod
     def push_anyway(self, blob: bytes) -> None:
         """As `push`, over the bound: for replies, which the number of requests in flight bounds already."""

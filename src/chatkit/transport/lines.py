@@ -77,6 +77,10 @@ class LineConnection(Connection):
     def push(self, blob: bytes) -> bool:
         return self._outlet.push(blob)
 
+    @property
+    def pusher(self) -> Callable[[bytes], bool]:
+        return self._outlet.push
+
     def push_anyway(self, blob: bytes) -> None:
         self._outlet.push_anyway(blob)
 

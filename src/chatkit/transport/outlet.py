@@ -23,6 +23,7 @@ NOTHING: deque[Any] = deque()
 """In place of an empty queue: an idle link has none of its own."""
 
 BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError)
+BROKEN_AT_ONCE = (*BROKEN, OSError)
 
 
 @define(eq=False)
@@ -43,7 +44,7 @@ class Outlet:
     broken: bool = field(default=False, init=False)
     timed_out: bool = field(default=False, init=False)
 
-    _try_send: Callable[[bytes], int] = field(init=False)
+    _send: Callable[[bytes], int] = field(init=False)
     _direct: bool = field(default=True, init=False)
     """Nothing waits and more is taken: the one question `push` asks of an idle link."""
     _queue: deque[memoryview] = field(init=False, default=NOTHING)
@@ -54,14 +55,16 @@ class Outlet:
     _drained: trio.Event | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._try_send = self.stream.try_send
+        self._send = self.stream.sender()
 
     def push(self, blob: bytes) -> bool:
         """Write ``blob`` or keep it; False, and not taken, when ``bound`` bytes were waiting already."""
         if self._direct:
             try:
-                sent = self._try_send(blob)
-            except BROKEN:
+                sent = self._send(blob)
+            except BlockingIOError:
+                sent = 0
+            except BROKEN_AT_ONCE:
                 self._break()
                 return True
             if sent != len(blob):

@@ -6,6 +6,7 @@ import errno
 import socket
 import struct
 from abc import abstractmethod
+from collections.abc import Callable
 from contextlib import suppress
 
 import trio
@@ -30,6 +31,11 @@ class ByteStream(trio.abc.Stream):
     def try_send(self, data: Bytes) -> int:
         """Write what fits without waiting and return how many bytes that was, 0 when none fit. Raises
         `trio.BrokenResourceError` or `trio.ClosedResourceError`."""
+
+    def sender(self) -> Callable[[Bytes], int]:
+        """Return what `try_send` comes down to, for whoever calls it very often. It may raise BlockingIOError where
+        `try_send` returns 0, and OSError where that raises Trio's errors."""
+        return self.try_send
 
     @abstractmethod
     async def send_some(self, data: Bytes) -> int:
@@ -110,6 +116,9 @@ class TcpStream(ByteStream):
             return 0
         except OSError as error:
             raise _translated(error) from error
+
+    def sender(self) -> Callable[[Bytes], int]:
+        return self._send
 
     async def send_some(self, data: Bytes) -> int:
         try:

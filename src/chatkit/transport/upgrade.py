@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from http import HTTPStatus
 
@@ -18,6 +20,11 @@ HEAD_BYTES = 16_384
 HEAD_END = re.compile(rb"\r?\n\r?\n")
 STRANGE = re.compile(rb"[^\t\r\n\x20-\x7e]")
 PATHS = ("/ws", "/")
+SCHEMES = ("http", "https", "ws", "wss")
+HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+,;=-]*)(?::[0-9]*)?")
+"""What may stand in the header ``Host`` (RFC 9110, section 7.2)."""
+KEY_BYTES = 16
+"""Behind a key's base64 (RFC 6455, section 4.2.1)."""
 SUBPROTOCOLS: dict[str, Encoding] = {"chatkit.v1.json": "json", "chatkit.v1.msgpack": "msgpack"}
 
 
@@ -36,6 +43,8 @@ class RequestHead:
 
     method: str
     target: str
+    version: str
+    """Of HTTP, such as ``1.1``."""
     headers: tuple[tuple[str, str], ...]
     """Names in lower case, in the order they came."""
     raw: bytes
@@ -55,8 +64,15 @@ class RequestHead:
 
     @property
     def path(self) -> str:
-        """The target without its query."""
-        return self.target.partition("?")[0]
+        """The target without its query, and without what comes before the path where it is a whole URL."""
+        path = self.target.partition("?")[0]
+        scheme, absolute, rest = path.partition("://")
+        return "/" + rest.partition("/")[2] if absolute and scheme.lower() in SCHEMES else path
+
+    @property
+    def has_body(self) -> bool:
+        """Whether something follows that belongs to it."""
+        return self.header("transfer-encoding") is not None or self.header("content-length") not in (None, "0")
 
     @property
     def wants_websocket(self) -> bool:
@@ -98,7 +114,11 @@ def parse_head(raw: bytes) -> RequestHead:
         raise Refused(505, "the HTTP versions are 1.0 and 1.1")
     headers = tuple((name.decode("ascii"), value.decode("ascii")) for name, value in event.headers)
     return RequestHead(
-        method=event.method.decode("ascii"), target=event.target.decode("ascii"), headers=headers, raw=raw
+        method=event.method.decode("ascii"),
+        target=event.target.decode("ascii"),
+        version=event.http_version.decode("ascii"),
+        headers=headers,
+        raw=raw,
     )
 
 
@@ -118,19 +138,44 @@ def judge(head: RequestHead) -> str | None:
         raise Refused(404, f"there is no WebSocket here; the paths are {' and '.join(PATHS)}")
     if "upgrade" not in (token.lower() for token in head.tokens("connection")):
         raise Refused(400, "the header 'Connection: Upgrade' is missing")
-    if head.header("sec-websocket-version") != "13":
-        raise Refused(426, "the WebSocket version is 13", (("Sec-WebSocket-Version", "13"),))
-    if head.header("sec-websocket-key") is None:
-        raise Refused(400, "the header 'Sec-WebSocket-Key' is missing")
-    try:
-        (head.header("host") or "").encode("ascii").decode("idna")
-    except UnicodeError as error:
-        raise Refused(400, "the header 'Host' names no host") from error
+    if head.version == "1.0" or head.values("sec-websocket-version") != ["13"]:
+        raise Refused(426, "the WebSocket version is 13, over HTTP/1.1", (("Sec-WebSocket-Version", "13"),))
+    if head.has_body:  # a proxy would take for a body what we take for frames
+        raise Refused(400, "a WebSocket starts with a request without a body")
+    if not _is_key(head.values("sec-websocket-key")):
+        raise Refused(400, f"one header 'Sec-WebSocket-Key' with {KEY_BYTES} bytes in base64 is missing")
+    if not _is_host(head.header("host")):
+        raise Refused(400, "the header 'Host' names no host")
     offered = head.tokens("sec-websocket-protocol")
     chosen = next((name for name in offered if name in SUBPROTOCOLS), None)
     if offered and chosen is None:
         raise Refused(400, f"none of the subprotocols is known; there is {', '.join(SUBPROTOCOLS)}")
     return chosen
+
+
+def retold(head: RequestHead, chosen: str | None) -> bytes:
+    """Return a judged request in the plainest words, for a library that does not take all the standard allows."""
+    lines = [
+        "GET / HTTP/1.1",
+        "Host: localhost",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Version: 13",
+        f"Sec-WebSocket-Key: {head.header('sec-websocket-key')}",
+        *([f"Sec-WebSocket-Protocol: {chosen}"] if chosen else []),
+    ]
+    return "\r\n".join(lines).encode("ascii") + b"\r\n\r\n"
+
+
+def _is_key(keys: list[str]) -> bool:
+    try:
+        return len(keys) == 1 and len(base64.b64decode(keys[0], validate=True)) == KEY_BYTES
+    except binascii.Error:
+        return False
+
+
+def _is_host(host: str | None) -> bool:
+    return host is None or HOST.fullmatch(host) is not None
 
 
 def answer(refused: Refused) -> bytes:

@@ -1,23 +1,24 @@
 """The WebSocket binding: one message per frame. Nothing else of chatkit knows the WebSocket library.
 
-The library shakes hands, reads frames and answers pings. Everything it writes passes the connection's `Outlet`, and
-its reader task runs behind a barrier, so that whatever it raises ends this one connection and no other.
+The library shakes hands; then the connection reads for itself, in one task. Everything either writes passes the
+connection's `Outlet`, and both read behind a barrier, so that whatever happens there ends this one connection and no
+other.
 """
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, TypedDict, cast
+from typing import TypedDict, TypeVar, cast
 
 import trio
 import trio_websocket as library
 from attrs import evolve
 
 from chatkit.errors import ConnectFailed, Disconnected, ProtocolError, UsageError
-from chatkit.flag import Flag
+from chatkit.flag import Flag, Pulse
 from chatkit.protocol.framing import websocket_frame
 from chatkit.transport import sockets
 from chatkit.transport.address import Address, joined, parse
@@ -29,16 +30,19 @@ from chatkit.transport.closing import (
     TOO_SLOW,
     ended,
 )
-from chatkit.transport.frames import BINARY, CLOSE, PING, TEXT, FrameMeter, close_payload, masked_frame
+from chatkit.transport.frames import BINARY, CLOSE, PING, PONG, TEXT, close_payload, masked_frame
 from chatkit.transport.gate import Gate
+from chatkit.transport.inbound import Inbound, Message
 from chatkit.transport.interface import Connection, Encoding, HttpArrival, Listener, TransportOptions, WireFormat
 from chatkit.transport.outlet import Outlet
 from chatkit.transport.proxied import forwarded_for, is_trusted
 from chatkit.transport.stream import ByteStream
-from chatkit.transport.upgrade import SUBPROTOCOLS, Refused, RequestHead, answer, judge, parse_head, read_head
+from chatkit.transport.upgrade import SUBPROTOCOLS, Refused, RequestHead, answer, judge, parse_head, read_head, retold
 
-QUEUED_MESSAGES = 64
-"""Messages the library reads ahead; its own default, one, also stops pongs while nobody receives."""
+READ_AHEAD = 262_144
+"""Bytes of messages that wait before reading stops."""
+AT_HAND = 32
+"""Messages that one task may take in a row, because they are there, before the others have their turn."""
 
 SERVER_FORMATS: dict[Encoding, WireFormat] = {
     "json": WireFormat("json/websocket", "json", partial(websocket_frame, TEXT)),
@@ -64,7 +68,6 @@ class WebSocketConnection(Connection):
         format: WireFormat,
         server: bool,
         head: RequestHead | None = None,
-        rest: bytes = b"",
     ) -> None:
         self.peer = stream.peer
         self.url = url
@@ -76,13 +79,20 @@ class WebSocketConnection(Connection):
         self._options = options
         self._frame = websocket_frame if server else masked_frame
         self._outlet = Outlet(stream, nursery, options.outlet_bytes, options.write_timeout)
-        self._meter = FrameMeter(options)
-        self._gate = Gate(stream, self._outlet, self._meter, head.raw if head else b"", rest)
-        self._socket: library.WebSocketConnection | None = None
-        self._message_type: type = str if format.encoding == "json" else bytes
+        self._inbound = Inbound(options, server)
+        self._read_ahead = max(READ_AHEAD, 2 * options.max_message_bytes)
+        self._opcode = TEXT if format.encoding == "json" else BINARY
+        self._heard = trio.current_time()
+        self._listening = False
+        """A read is under way, rather than waiting until messages are taken."""
+        self._taken = Pulse()
+        self._receiver: trio.lowlevel.Task | None = None
+        """The task that waits for a message."""
+        self._in_a_row = 0
         self._reading = trio.CancelScope()
+        self._ended = Flag()
+        """Nothing more is read."""
         self._failure: Exception | None = None
-        self._on_reader_end: Callable[[], None] = lambda: None
         self._closing = False
         self._discarding = False
         self._closed = Flag()
@@ -90,27 +100,62 @@ class WebSocketConnection(Connection):
         """What this end decided about the end of the link: code, reason, reconnect."""
 
     async def receive(self) -> bytes:
-        message = await self.receive_any()
-        if type(message) is not self._message_type:
+        inbound = self._inbound
+        # The way of nearly every message of a burst: it is at hand, more are, and it is not yet the others' turn.
+        if len(inbound.messages) > 1 and self._in_a_row < AT_HAND and not self._discarding:
+            self._in_a_row += 1
+            await trio.lowlevel.checkpoint_if_cancelled()
+            opcode, payload = inbound.take()
+        else:
+            opcode, payload = await self._next()
+        if opcode != self._opcode:
             raise ProtocolError(
                 "this link carries text frames; for bytes use data.binary, in base64"
-                if self._message_type is str
+                if self._opcode == TEXT
                 else "this link carries binary frames; text goes as JSON over the subprotocol chatkit.v1.json"
             )
-        return message.encode() if isinstance(message, str) else message
+        return payload
 
     async def receive_any(self) -> str | bytes:
         """Return the next message, of whichever kind its frame is: for other uses than chatkit's protocol. Raises
         `Disconnected`."""
-        assert self._socket is not None
-        try:
-            message: str | bytes = await self._socket.get_message()
-        except library.ConnectionClosed as error:
-            raise self._disconnected() from (self._failure or error)
-        if self._discarding:  # of what still comes, the closing handshake takes its share
-            raise self._disconnected()
-        self._gate.consumed(_size_of(message))
+        opcode, payload = await self._next()
+        return payload.decode() if opcode == TEXT else payload
+
+    async def _next(self) -> Message:
+        inbound = self._inbound
+        if inbound.messages and self._in_a_row < AT_HAND:
+            self._in_a_row += 1
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            self._in_a_row = 0
+            await self._wait_for_message()
+        if self._discarding or not inbound.messages:
+            raise self._disconnected() from self._failure
+        message = inbound.take()
+        if not inbound.messages and not self._listening:
+            self._go_on()  # the reader waits for that
         return message
+
+    async def _wait_for_message(self) -> None:
+        """Return once there is a message, or will be none any more."""
+        if self._receiver is not None:
+            raise UsageError("two tasks receive from one connection")
+        if self._inbound.messages or self._ended.is_set() or self._discarding:
+            await trio.lowlevel.checkpoint()
+            return
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._receiver = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        self._receiver = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    def _wake_receiver(self) -> None:
+        if self._receiver is not None:
+            trio.lowlevel.reschedule(self._receiver)
+            self._receiver = None
 
     async def send(self, message: bytes) -> None:
         try:
@@ -128,6 +173,10 @@ class WebSocketConnection(Connection):
 
     def push(self, blob: bytes) -> bool:
         return self._outlet.push(blob)
+
+    @property
+    def pusher(self) -> Callable[[bytes], bool]:
+        return self._outlet.push
 
     def push_anyway(self, blob: bytes) -> None:
         self._outlet.push_anyway(blob)
@@ -149,7 +198,7 @@ class WebSocketConnection(Connection):
     @property
     def last_heard(self) -> float:
         # While we do not read, silence says nothing about the peer.
-        return self._gate.heard if self._gate.listening else trio.current_time()
+        return self._heard if self._listening else trio.current_time()
 
     async def aclose(self, code: int = 1000, reason: str = "", *, reconnect: bool = True) -> None:
         if self._closing or self._closed.is_set():
@@ -172,23 +221,83 @@ class WebSocketConnection(Connection):
         self._reading.cancel()
         self._closed.set()
 
-    def start_soon(self, async_fn: Callable[..., Awaitable[object]], *args: object) -> None:
-        """Stand in for a nursery towards the library: its reader task runs behind the barrier."""
-        self._nursery.start_soon(self._run_reader, async_fn, args)
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _run_reader(self, reader: Callable[..., Awaitable[object]], args: tuple[object, ...]) -> None:
+    def _start_reading(self, rest: bytes) -> None:
+        """The handshake is over: read frames. ``rest`` is what came behind it."""
+        self._nursery.start_soon(self._run_reader, rest)
+
+    async def _run_reader(self, rest: bytes) -> None:
         try:
-            with self._reading:
-                await reader(*args)
-        except Exception as error:  # the barrier: a peer's bytes may raise anything in there
+            with self._reading, suppress(*STREAM_ENDED):
+                await self._read(rest)
+        except Exception as error:  # the barrier: nothing that a peer's bytes bring about goes further
             self._failure = error
         except BaseException:
             self.abort()
             raise
         finally:
-            self._on_reader_end()
-        if self._socket is not None and not self._closing and not self._closed.is_set():
+            self._ended.set()
+            self._wake_receiver()
+        if not self._closing and not self._closed.is_set():
             await self._let_go()
+
+    async def _read(self, rest: bytes) -> None:
+        inbound, receive, most = self._inbound, self._stream.receive_some, self._options.receive_buffer_bytes
+        if rest:
+            await self._take_in(rest)
+        while not inbound.over:
+            while self._is_full():
+                await self._taken.wait()
+            self._listening = True
+            try:
+                data = await receive(most)
+            finally:
+                self._listening = False
+            if not data:
+                break
+            self._heard = trio.current_time()
+            await self._take_in(data)
+        await self._hear_out()
+
+    async def _hear_out(self) -> None:
+        """What was said before the end is taken before the end is answered, unless nobody takes it."""
+        with trio.move_on_after(self._options.close_timeout):
+            while self._inbound.messages and not self._discarding:
+                await self._taken.wait()
+        if self._inbound.closed is not None and not self._outlet.over:
+            self._outlet.finish(self._frame(CLOSE, self._inbound.farewell))
+
+    def _is_full(self) -> bool:
+        inbound = self._inbound
+        if inbound.over or self._discarding:
+            return False
+        return inbound.backlog or inbound.waiting_bytes >= self._read_ahead
+
+    async def _take_in(self, data: bytes) -> None:
+        self._inbound.feed(data, self._heard)
+        while self._answer() and self._outlet.waiting_bytes:
+            await self._outlet.flush()  # who sends pings has to read the answers
+
+    def _go_on(self) -> None:
+        """Take apart what was left while enough messages waited, and let the reader read on."""
+        self._inbound.go_on()
+        self._answer()
+        self._taken.wake()
+
+    def _answer(self) -> bool:
+        """Do what the bytes that were taken apart ask for: wake whoever receives, answer pings. Return whether there
+        were any."""
+        inbound, outlet = self._inbound, self._outlet
+        while self._discarding and (inbound.messages or inbound.backlog):
+            inbound.forget()
+            inbound.go_on()
+        if inbound.messages and self._receiver is not None:
+            self._wake_receiver()
+        pings, inbound.pings = inbound.pings, []
+        for payload in pings:
+            outlet.push_anyway(self._frame(PONG, payload))
+        return bool(pings)
 
     async def _let_go(self) -> None:
         """The link ended without us closing it: say why if that is ours to say, and release the socket."""
@@ -205,77 +314,80 @@ class WebSocketConnection(Connection):
 
     def _verdict(self) -> tuple[int, str]:
         """Why this end ends a link nobody closed."""
-        if self._meter.offence is not None:
-            self._end = self._end or (*self._meter.offence, None)
-            return self._meter.offence
+        if self._inbound.fault is not None:
+            self._end = self._end or (*self._inbound.fault, None)
+            return self._inbound.fault
         if self._failure is not None:
             return SERVER_FAILED, "the connection failed"
-        closed = self._socket.closed if self._socket else None
-        if closed is None or closed.code == BROKEN:
-            return PROTOCOL_ERROR, ""
-        return int(closed.code), closed.reason or ""
+        return PROTOCOL_ERROR, ""
 
     async def _shake_goodbye(self, code: int, reason: str) -> None:
-        assert self._socket is not None
         self._discarding = True
-        self._gate.open_floodgate()
+        self._go_on()
         with suppress(*STREAM_ENDED):
             if not self._outlet.over:
                 self._outlet.finish(self._frame(CLOSE, close_payload(code, reason)))
             await self._outlet.flush()
-        with suppress(library.ConnectionClosed):
-            while True:  # until the peer's Close, or its end
-                await self._socket.get_message()
+        await self._ended.wait()  # the peer's Close, or its end
 
     def _disconnected(self) -> Disconnected:
-        if self._end is None and self._meter.offence is not None:
-            self._end = (*self._meter.offence, None)
+        inbound = self._inbound
+        if self._end is None and inbound.fault is not None:
+            self._end = (*inbound.fault, None)
         if self._end is not None:
             code, reason, reconnect = self._end
             return ended(code, reason, reconnect=reconnect)
         if self._outlet.timed_out:
             return ended(TOO_SLOW, f"the peer read nothing for {self._options.write_timeout:g} seconds")
-        closed = self._socket.closed if self._socket else None
-        if closed is None:
-            return ended(BROKEN)
-        return ended(int(closed.code), "" if closed.code == BROKEN else closed.reason or "")
-
-    async def _shake(self, shake: Callable[[trio.Nursery, Gate], Awaitable[library.WebSocketConnection]]) -> bool:
-        """Run the library's part of the handshake; False when its reader ended first, `_failure` says why."""
-        with trio.CancelScope() as scope:
-            self._on_reader_end = scope.cancel
-            self._socket = await shake(cast(trio.Nursery, self), self._gate)
-        self._on_reader_end = lambda: None
-        return self._socket is not None
+        return ended(*(inbound.closed or (BROKEN, "")))
 
 
-class _HandshakeOver:
-    """In place of the library's handshake once it is over: it has no more events."""
-
-    def events(self) -> Iterator[object]:
-        """Return nothing."""
-        return iter(())
+T = TypeVar("T")
 
 
-HANDSHAKE_OVER = _HandshakeOver()
+class _Shaking:
+    """The library's part of a handshake, and the nursery it takes this for: its reader runs behind a barrier, and is
+    gone when the handshake is over."""
 
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.failure: Exception | None = None
+        """What the reader ended with."""
+        self._nursery = nursery
+        self._reading = trio.CancelScope()
+        self._ended = trio.Event()
+        self._ended.set()
+        self._waiting = trio.CancelScope()
 
-def _size_of(message: str | bytes) -> int:
-    """Return how many bytes a message was on the wire."""
-    return len(message.encode()) if isinstance(message, str) and not message.isascii() else len(message)
+    async def run(self, shake: Callable[[trio.Nursery], Awaitable[T]]) -> T | None:
+        """Shake hands; None when the reader ended first."""
+        try:
+            with self._waiting:
+                return await shake(cast(trio.Nursery, self))
+        finally:
+            self._reading.cancel()
+            with trio.CancelScope(shield=True):  # it waits for nothing but the bytes it does not get any more
+                await self._ended.wait()
+        return None
+
+    def start_soon(self, async_fn: Callable[..., Awaitable[object]], *args: object) -> None:
+        """Run the library's reader."""
+        self._ended = trio.Event()
+        self._nursery.start_soon(self._run_reader, async_fn, args)
+
+    async def _run_reader(self, reader: Callable[..., Awaitable[object]], args: tuple[object, ...]) -> None:
+        try:
+            with self._reading:
+                await reader(*args)
+        except Exception as error:  # the barrier: a peer's bytes may raise anything in there
+            self.failure = error
+        finally:
+            self._ended.set()
+            self._waiting.cancel()
 
 
 def _telling(head: RequestHead) -> tuple[tuple[str, str], ...]:
     """Return the headers worth keeping for as long as a connection lives."""
     return tuple((name, value) for name, value in head.headers if name in ("origin", "user-agent"))
-
-
-def _forget_handshake(accepted: library.WebSocketConnection) -> None:
-    """Let go of what the library keeps of a handshake that is over: nothing comes of it any more, and it is several
-    kilobytes for every idle connection."""
-    protocol: Any = getattr(accepted, "_wsproto", None)
-    if getattr(protocol, "connection", None) is not None:
-        protocol.handshake = HANDSHAKE_OVER
 
 
 class LibraryOptions(TypedDict):
@@ -288,8 +400,8 @@ class LibraryOptions(TypedDict):
 
 def _library_options(options: TransportOptions) -> LibraryOptions:
     return {
-        "message_queue_size": QUEUED_MESSAGES,
-        "max_message_size": options.max_message_bytes,  # the meter, which counts bytes, is always first
+        "message_queue_size": 0,  # it never reads a message
+        "max_message_size": options.max_message_bytes,
         "receive_buffer_size": options.receive_buffer_bytes,
     }
 
@@ -363,27 +475,28 @@ class WebSocketArrival(HttpArrival):
     async def _accept(self, nursery: trio.Nursery, head: RequestHead, chosen: str | None) -> WebSocketConnection:
         format = SERVER_FORMATS[SUBPROTOCOLS[chosen] if chosen else "json"]
         connection = WebSocketConnection(
-            nursery, self._stream, self.url, self._options, format=format, server=True, head=head, rest=self._rest
+            nursery, self._stream, self.url, self._options, format=format, server=True, head=head
         )
 
-        async def shake(tasks: trio.Nursery, gate: Gate) -> library.WebSocketConnection:
+        gate = Gate(self._stream, connection._outlet, retold(head, chosen), self._rest)
+        shaking = _Shaking(nursery)
+
+        async def shake(tasks: trio.Nursery) -> library.WebSocketConnection:
             request = await library.wrap_server_stream(tasks, gate, **_library_options(self._options))
-            accepted = await request.accept(subprotocol=chosen)
-            gate.open()
-            _forget_handshake(accepted)
-            return accepted
+            return await request.accept(subprotocol=chosen)
 
         try:
-            done = await connection._shake(shake)
+            done = await shaking.run(shake)
         except library.ConnectionClosed as error:
             connection.abort()
             raise ended(BROKEN, "the peer left during the handshake") from error
         except BaseException:
             connection.abort()
             raise
-        if not done:
+        if done is None:
             connection.abort()
-            raise ProtocolError("the handshake failed") from connection._failure
+            raise ProtocolError("the handshake failed") from shaking.failure
+        connection._start_reading(gate.rest)
         self._head, self._rest = None, b""
         return connection
 
@@ -500,23 +613,23 @@ async def _client_handshake(
         stream.abort()
         raise UsageError(f"unknown encoding {encoding!r}; there is json and msgpack")
     connection = WebSocketConnection(nursery, stream, url, options, format=CLIENT_FORMATS[encoding], server=False)
-    connection._gate.expect_answer()
+    gate, shaking = Gate(stream, connection._outlet, b"", b""), _Shaking(nursery)
     default_port = address.port == (443 if address.secure else 80)
     host = joined(address.host, address.port) if not default_port else joined(address.host, 0).removesuffix(":0")
     path = address.path if address.path.startswith("/") else f"/{address.path}"
 
-    async def shake(tasks: trio.Nursery, gate: Gate) -> library.WebSocketConnection:
+    async def shake(tasks: trio.Nursery) -> library.WebSocketConnection:
         return await library.wrap_client_stream(
             tasks, cast(trio.SocketStream, gate), host, path, subprotocols=[subprotocol], **_library_options(options)
         )
 
     try:
-        done = await connection._shake(shake)
-        if not done:
-            raise ConnectFailed(f"{url}: {_handshake_sentence(connection._failure)}") from connection._failure
-        assert connection._socket is not None
-        if connection._socket.subprotocol != subprotocol and encoding != "json":
+        done = await shaking.run(shake)
+        if done is None:
+            raise ConnectFailed(f"{url}: {_handshake_sentence(shaking.failure)}") from shaking.failure
+        if done.subprotocol != subprotocol and encoding != "json":
             raise ConnectFailed(f"{url}: the server does not speak {encoding}")
+        connection._start_reading(gate.rest)
     except BaseException:
         connection.abort()
         raise

@@ -105,6 +105,17 @@ async def test_requests_one_behind_the_other_without_waiting() -> None:
     assert places == sorted(places)
 
 
+async def test_a_body_that_could_be_read_in_two_ways_is_refused() -> None:
+    """A length and chunks at once (RFC 9112, section 6.3): somebody before us may have seen another request."""
+    smuggled = GET.format("/about/smuggled")
+    twice = "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    async with site(routes=ROUTES) as here:
+        for before in ("", GET.format("/about/first")):
+            received = await here.said(before + twice + smuggled)
+            assert b" 400 " in received
+            assert b"smuggled" not in received
+
+
 async def test_a_request_in_every_piece() -> None:
     request = LAST.format("/about/pieces").encode()
     async with site(routes=ROUTES) as here:

@@ -104,6 +104,8 @@ class HttpConnection:
         headers = {bytes(name): bytes(value) for name, value in request.headers}
         if b"websocket" in headers.get(b"upgrade", b"").lower():
             return 400, "a WebSocket begins with a connection of its own"
+        if b"transfer-encoding" in headers and b"content-length" in headers:  # RFC 9112, section 6.3
+            return 400, "a body has a length or comes in chunks, not both"
         if int(headers.get(b"content-length", b"0")) > self.limits.body_bytes:
             return 413, BODY_TOO_LARGE
         return None
