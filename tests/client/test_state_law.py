@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 import trio
@@ -11,7 +12,7 @@ from attrs import frozen
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from chatkit import Client
+from chatkit import Client, Room
 from chatkit.client import ClientState
 from chatkit.engine.limits import EngineLimits
 from chatkit.errors import Disconnected, RequestFailed
@@ -38,7 +39,29 @@ ACTS = st.builds(
     Act,
     st.sampled_from([OLD, OLD, "ann", "bob", "cid"]),
     st.sampled_from(
-        ["joins", "leaves", "creates", "hides", "deletes", "says", "says", "renames", "goes", "cut", "looks", "waits"]
+        [
+            "joins",
+            "leaves",
+            "creates",
+            "hides",
+            "deletes",
+            "says",
+            "says",
+            "renames",
+            "goes",
+            "cut",
+            "looks",
+            "waits",
+            "calls",
+            "closes",
+            "unhides",
+            "unsays",
+            "kicks",
+            "bans",
+            "promotes",
+            "demotes",
+            "silences",
+        ]
     ),
     st.sampled_from(ROOMS),
 )
@@ -57,8 +80,18 @@ class World:
         person = self.people.get(act.who)
         if person is None:
             person = self.people[act.who] = await self.server.person(f"{act.who}{self.count}")
-        with suppress(RequestFailed, Disconnected, KeyError):
+        with suppress(RequestFailed, Disconnected, KeyError, ZeroDivisionError):
             await self._do(person, act)
+
+    def somebody(self) -> str:
+        """Return the name of one of them, another every time."""
+        people = sorted(self.people)
+        return self.people[people[self.count % len(people)]].name
+
+    def room_of(self, client: Client) -> Room:
+        """Return a room of theirs, one that is their own if there is one."""
+        own = [room for room in client.rooms.values() if room.role == "owner"] or list(client.rooms.values())
+        return own[self.count % len(own)]
 
     async def _do(self, person: Person, act: Act) -> None:
         client, name = person.client, act.where
@@ -77,6 +110,29 @@ class World:
                 await client.rooms[name].send(f"{self.count}")
             case "renames":
                 await client.rename(f"{act.who}{self.count}x")
+            case "calls":
+                await self.room_of(client).update(name=ROOMS[self.count % len(ROOMS)], topic=f"{self.count}")
+            case "closes":
+                room = self.room_of(client)
+                await room.update(closed=True, read_only=bool(self.count % 2))
+                await room.update(closed=False, slow=self.count % 3)
+            case "unhides":
+                room = self.room_of(client)
+                await room.update(private=True)
+                await room.update(private=False)
+            case "unsays":
+                room = self.room_of(client)
+                await room.delete_message(max(1, room.position.seq - self.count % 3))
+            case "kicks":
+                await self.room_of(client).kick(self.somebody(), "out")
+            case "bans":
+                await self.room_of(client).ban(self.somebody(), for_=timedelta(seconds=self.count % 3 + 1))
+            case "promotes":
+                await self.room_of(client).set_role(self.somebody(), ("moderator", "owner")[self.count % 2])
+            case "demotes":
+                await self.room_of(client).set_role(self.somebody(), "member")
+            case "silences":
+                await self.room_of(client).mute(self.somebody(), for_=timedelta(seconds=1))
             case "looks":
                 await client.rooms[name].users()
             case "waits":
@@ -97,7 +153,8 @@ def shown(state: ClientState, both: set[str]) -> dict[str, Any]:
             continue
         rooms[name] = [room.summary.topic, room.summary.epoch, room.summary.private, room.users]
         if name in both:
-            rooms[name] += [room.joined, room.position, sorted(room.members)]
+            rooms[name] += [room.joined, room.position, sorted((one.user, one.role) for one in room.members.values())]
+            rooms[name] += [room.summary.read_only, room.summary.slow, room.summary.closed]
     return rooms
 
 
@@ -130,8 +187,9 @@ async def live_through(acts: list[list[Act]]) -> None:
         assert shown(old.client.state, both) == shown(fresh.client.state, both)
         for name in both:
             lived, found = old.room(name).state, fresh.room(name).state
-            texts = [(message.seq, message.user, message.text) for message in lived.messages()]
-            assert texts == [(m.seq, m.user, m.text) for m in found.messages()][len(found.messages()) - len(texts) :]
+            texts = [(one.seq, one.room, one.user, one.text, one.deleted) for one in lived.messages()]
+            fetched = [(one.seq, one.room, one.user, one.text, one.deleted) for one in found.messages()]
+            assert texts == fetched[len(fetched) - len(texts) :]
             assert lived.pending == {}
 
 

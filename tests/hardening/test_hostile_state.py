@@ -13,6 +13,7 @@ from chatkit.client.state import LONGEST_NAME, MOST_MEMBERS, MOST_ROOMS
 from chatkit.client.window import ROOM_BYTES, Allowance, Window, size_of
 from chatkit.errors import ProtocolError
 from chatkit.protocol import messages as m
+from chatkit.protocol import moderation as mod
 
 NOW = 1_700_000_000_000
 names = st.one_of(st.sampled_from(["general", "tea", "ann", "bob", ""]), st.text(max_size=20), st.just("x" * 5_000))
@@ -31,6 +32,14 @@ events = st.one_of(
     st.builds(m.RoomDeleted, room=names),
     st.builds(m.CaughtUp, room=names, seq=seqs),
     st.builds(m.System, text=names),
+    st.builds(m.ReceiveMessage, room=names, seq=seqs, user=names, text=names, deleted=st.none() | st.booleans()),
+    st.builds(mod.MessageDeleted, room=names, seq=seqs, user=names, about=seqs),
+    st.builds(mod.RoomRenamed, room=names, was=names),
+    st.builds(mod.RemovedFromRoom, room=names, by=names, reason=names, banned=st.booleans()),
+    st.builds(mod.Invited, room=names, topic=names, users=st.integers(0, 5), head=seqs, epoch=names),
+    st.builds(mod.RoleChanged, room=names, user=names, role=names),
+    st.builds(mod.Muted, room=names, by=names, reason=names, until=st.none() | st.integers()),
+    st.builds(mod.Unmuted, room=names),
     st.builds(
         m.UnknownEvent,
         action=names,
@@ -70,6 +79,8 @@ steps: st.SearchStrategy[Step] = st.one_of(
         lambda page: lambda state: state.listed(page[0], first=page[1], more=page[2])
     ),
     summaries.map(lambda reply: lambda state: state.created(reply)),
+    summaries.map(lambda reply: lambda state: state.changed(reply)),
+    st.tuples(names, names).map(lambda given: lambda state: state.room_renamed(*given)),
     names.map(lambda name: lambda state: state.left(name)),
     names.map(lambda name: lambda state: state.renamed(name)),
     st.tuples(names, pages).map(lambda given: lambda state: fetched(state, *given)),
@@ -95,7 +106,11 @@ def test_whatever_a_server_says_the_state_is_sound(steps: list[Step]) -> None:
             assert len(window) <= 4
             assert held == sorted(set(held)) or not held
             assert window.first == window.track.seq - len(window) + 1
-            room.messages()
+            removed = {entry.event.about for entry in window.entries if isinstance(entry.event, mod.MessageDeleted)}
+            assert not any(message.text or message.binary for message in room.messages() if message.seq in removed)
+            assert all(message.room == name for message in room.messages())
+            for told in (room.muted, room.removed):
+                assert told is None or len(told.by) <= LONGEST_NAME
         assert len(state.rooms) <= MOST_ROOMS
         total = sum(size_of(entry.event) for room in state.rooms.values() for entry in room.window.entries)
         assert state._allowance.held == total, "what is held is not what is counted"
