@@ -8,7 +8,9 @@ import pytest
 from attrs import evolve
 
 from chatkit.client import ClientState, Pending
+from chatkit.client.state import LONGEST_NOTICE
 from chatkit.protocol import messages as m
+from chatkit.protocol import moderation as mod
 from chatkit.protocol.positions import Step
 
 NOW = 1_700_000_000_000
@@ -216,3 +218,91 @@ def test_notices_are_kept_to_a_hundred(state: ClientState) -> None:
     for number in range(120):
         state.apply(m.System(text=str(number)), NOW)
     assert (len(state.notices), state.notices[-1]) == (100, "119")
+
+
+# ── keeping order ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def renamed(was: str, room: str) -> mod.RoomRenamed:
+    return mod.RoomRenamed(room=room, was=was)
+
+
+def test_a_removed_message_is_empty_wherever_it_comes_from(state: ClientState) -> None:
+    room = state.entered(joined(head=4, events=entries(3, 4)))
+    for seq, about in ((5, 4), (6, 2)):
+        state.apply(mod.MessageDeleted(room="general", seq=seq, user="mod", about=about), NOW)
+    state.fetched(room, entries(2))  # a page that was read before the removal, and comes behind it
+    assert [(one.seq, one.text, one.deleted) for one in room.messages()] == [
+        (2, "", True),
+        (3, "3", False),
+        (4, "", True),
+    ]
+    assert room.position.seq == 6
+
+
+def test_a_room_goes_on_under_another_name(state: ClientState) -> None:
+    state.apply(said(1), NOW)
+    send(state)
+    room = state.rooms["general"]
+    state.apply(renamed("general", "hall"), NOW)
+    assert state.rooms == {"hall": room}
+    assert (room.name, room.position.seq, list(room.pending)) == ("hall", 1, ["x"])
+    assert room.messages()[0].room == "hall"
+    state.apply(said(2, room="hall"), NOW)
+    assert room.position.seq == 2
+
+
+def test_rooms_that_swapped_their_names_while_one_was_away_are_told_apart(state: ClientState) -> None:
+    state.created(summary("tea", epoch="t"))
+    state.apply(said(1), NOW)
+    hall, tea = state.rooms["general"], state.rooms["tea"]
+    told = m.LoggedIn(
+        user="ann",
+        role="guest",
+        token="t",
+        rooms=(summary("tea", epoch="e", head=1), summary("general", epoch="t")),
+        resume={"general": "ok", "tea": "reset"},
+    )
+    assert state.logged_in(told) == ["general"]
+    assert state.rooms == {"tea": hall, "general": tea}
+    assert [one.room for one in hall.messages()] == ["tea"]
+
+
+def test_a_name_that_another_room_takes_over_is_that_room(state: ClientState) -> None:
+    other = state.created(summary("tea", epoch="t"))
+    room = state.rooms["general"]
+    state.apply(renamed("general", "tea"), NOW)
+    assert state.rooms == {"tea": room}
+    assert not other.joined
+
+
+def test_who_is_sent_out_is_out_and_knows_why(state: ClientState) -> None:
+    room = state.rooms["general"]
+    why = mod.RemovedFromRoom(room="general", by="mod", reason="x" * 100_000, banned=True)
+    state.apply(why, NOW)
+    assert room.removed is not None
+    assert (room.joined, room.removed.banned, len(room.removed.reason)) == (False, True, LONGEST_NOTICE)
+    assert state.entered(joined()).removed is None
+
+
+def test_roles_and_silence(state: ClientState) -> None:
+    room = state.entered(joined(members=("ann", "bob")))
+    state.apply(mod.RoleChanged(room="general", user="ann", role="moderator"), NOW)
+    state.apply(mod.RoleChanged(room="general", user="nobody", role="owner"), NOW)
+    assert state.role_in("general") == "moderator"
+    assert set(room.members) == {"ann", "bob"}
+    state.apply(mod.Muted(room="general", by="mod", reason="", until=None), NOW)
+    assert room.muted is not None
+    state.apply(mod.Unmuted(room="general"), NOW)
+    assert room.muted is None
+
+
+def test_an_own_new_name_from_another_device(state: ClientState) -> None:
+    state.apply(m.UserRenamed(user="anna", was="ann"), NOW)
+    assert state.user == "anna"
+
+
+def test_an_invitation_shows_the_room(state: ClientState) -> None:
+    state.apply(mod.Invited(room="den", topic="", users=1, head=9, epoch="d", private=True), NOW)
+    assert not state.rooms["den"].joined
+    assert state.rooms["den"].summary.private

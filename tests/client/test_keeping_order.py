@@ -231,7 +231,8 @@ async def test_an_account_on_two_devices(server: TestServer, ann: Person) -> Non
     assert tokens == [phone.client.token]
     devices = {device.label: device for device in await ann.client.sessions()}
     assert set(devices) == {"laptop", "phone"}
-    assert devices["laptop"].current and devices["phone"].online
+    assert devices["laptop"].current
+    assert devices["phone"].online
     assert not devices["phone"].api
     await phone.renames("anna")
     await ann.hears(m.UserRenamed, user="anna", was="ann")
