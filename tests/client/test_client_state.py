@@ -228,6 +228,7 @@ def renamed(was: str, room: str) -> mod.RoomRenamed:
 
 
 def test_a_removed_message_is_empty_wherever_it_comes_from(state: ClientState) -> None:
+    state.left("general")
     room = state.entered(joined(head=4, events=entries(3, 4)))
     for seq, about in ((5, 4), (6, 2)):
         state.apply(mod.MessageDeleted(room="general", seq=seq, user="mod", about=about), NOW)
