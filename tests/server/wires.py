@@ -23,6 +23,7 @@ from chatkit.backend.interface import Backend
 from chatkit.errors import Disconnected
 from chatkit.private import private_nursery
 from chatkit.server import Extension, Server, ServerConfig, open_server
+from chatkit.server.authenticator import Authenticator
 from chatkit.transport import open_connection
 from chatkit.transport.interface import Connection, TransportOptions
 
@@ -320,11 +321,12 @@ async def site(
     extensions: Iterable[Extension] = (),
     config: ServerConfig | None = None,
     listen: Iterable[str] = LISTEN,
+    authenticator: Authenticator | None = None,
 ) -> AsyncIterator[Site]:
     """Run a server for raw links, which are cut at the end."""
     config = evolve(config or ServerConfig(rate_limits=False), ssl_context=certificates()[0])
     async with (
-        open_server(store, listen=listen, extensions=extensions, config=config) as server,
+        open_server(store, listen=listen, extensions=extensions, config=config, authenticator=authenticator) as server,
         private_nursery(lambda nursery: nursery.cancel_scope.cancel()) as nursery,
     ):
         here = Site(server, nursery)

@@ -121,14 +121,18 @@ def _as_guest(world: World, state: SessionState, request: m.Login, now: Moment) 
         raise No(ErrorCode.BAD_CREDENTIALS, f"the name {name!r} belongs to an account: log in with its password")
     if world.limits.guests == "no":
         raise No(ErrorCode.BAD_CREDENTIALS, "this server lets nobody in without an account")
-    token = request.token if request.token and is_of_guest(request.token) else guest_token(world.new_token(), key)
+    token = (
+        request.token
+        if request.token and is_of_guest(request.token)
+        else guest_token(world.new_token(), key, world.seal)
+    )
     principal = principal_of(token)
     _check_not_banned(world, state, principal, key, now)
     user = world.users.get(key)
     replaced: tuple[int, ...] = ()
     if user is None:
         world.check_free(name, key, principal)
-        author = author_in(token) or key
+        author = author_in(token, world.seal) or key
         user = User(principal, author=author, name=name, key=key, role=GUEST)
         world.add_user(user)
     elif user.principal == principal:

@@ -39,6 +39,9 @@ from chatkit.protocol import messages as m
 from chatkit.protocol import moderation as mod
 from chatkit.protocol.codes import ErrorCode
 
+TWIN = "+"
+"""In the id of a ban on a guest's token, between that of the ban on the name, with which it is lifted, and its own."""
+
 
 def _room_for(world: World, state: SessionState, name: str, act: str, now: Moment) -> Room:
     room = world.visible(state, name)
@@ -191,13 +194,14 @@ def _bans_on(
     *,
     mute: bool,
 ) -> tuple[list[Ban], list[Fact]]:
-    """Return the bans on a person: on their account; for a guest, on the token they have and the name they use."""
-    kinds: list[tuple[BanKind, str]] = []
-    if whom.principal is not None:
-        kinds.append(("account", whom.principal))
-    if whom.principal not in world.accounts:
-        kinds.append(("name", whom.key))
-    made = [_one_ban(world, state, room, kind, value, seconds, reason, now, mute=mute) for kind, value in kinds]
+    """Return the bans on a person: on their account; for a guest, on the name they use and on the token they have."""
+    if whom.principal is not None and whom.principal in world.accounts:
+        made = [_one_ban(world, state, room, "account", whom.principal, seconds, reason, now, mute=mute)]
+    else:
+        made = [_one_ban(world, state, room, "name", whom.key, seconds, reason, now, mute=mute)]
+        if whom.principal is not None:
+            id = f"{made[0][0].id}{TWIN}{world.new_id()}"
+            made.append(_one_ban(world, state, room, "account", whom.principal, seconds, reason, now, mute=mute, id=id))
     return [one for one, _ in made], [change for _, change in made]
 
 
@@ -212,13 +216,14 @@ def _one_ban(
     now: Moment,
     *,
     mute: bool,
+    id: str | None = None,
 ) -> tuple[Ban, Fact]:
     known_bans = _bans_in(world, room)
     was = next((one for one in known_bans if (one.kind, one.value, one.mute) == (kind, value, mute)), None)
     if was is None and len(known_bans) >= world.limits.bans_per_room:
         raise No(ErrorCode.TOO_MANY, f"there are {world.limits.bans_per_room} bans, and that is the most")
     made = Ban(
-        id=was.id if was else world.new_id(),
+        id=was.id if was else id or world.new_id(),
         room_id=room.id if room else None,
         kind=kind,
         value=value,
@@ -248,7 +253,9 @@ def _lift(
         raise No(ErrorCode.BAD_REQUEST, "data: give either 'user' or 'ban'")
     room = _where(world, state, name, "mute" if mute else "ban", now)
     matches = (lambda one: one.id == id) if user is None else _named(world, user)
-    lifted = [one for one in _bans_in(world, room) if one.mute is mute and matches(one)]
+    known_bans = [one for one in _bans_in(world, room) if one.mute is mute]
+    named = {one.id.partition(TWIN)[0] for one in known_bans if matches(one)}
+    lifted = [one for one in known_bans if one.id.partition(TWIN)[0] in named]
     if not lifted:
         what = "muted" if mute else "banned"
         raise No(ErrorCode.NO_SUCH_USER, f"nobody of that name is {what} there")

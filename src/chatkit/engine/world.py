@@ -81,6 +81,11 @@ class World:
 
     # ── what is committed ────────────────────────────────────────────────────────────────────────────────────────────
 
+    @property
+    def seal(self) -> str:
+        """A secret that is kept and that nobody is told: the name of the audit log's epoch."""
+        return "" if self.audit is None else self.audit.epoch
+
     def load(self, snapshot: Snapshot) -> None:
         """Begin with what a backend keeps; forget what was loaded before."""
         self.__init__(self.limits, self.new_id, self.new_token)  # type: ignore[misc]  # a world has no subclasses
