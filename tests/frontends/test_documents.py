@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from chatkit.frontends.commands import COMMANDS
+from chatkit.frontends.commands import COMMANDS, GROUPS
 from chatkit.frontends.exits import Exit
 
 ROOT = Path(__file__).parents[2]
@@ -19,7 +19,8 @@ def test_every_exit_code_is_documented() -> None:
 
 def test_every_command_is_documented() -> None:
     for command in COMMANDS.values():
-        assert f"| `{command.usage}` |" in PAGE
+        assert f"| `{command.usage}` |" in PAGE.replace("\\|", "|")
+    for command in GROUPS["Talking"]:
         assert f"/{command.name}" in README
 
 

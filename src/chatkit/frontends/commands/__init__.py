@@ -8,6 +8,6 @@ from __future__ import annotations
 
 from chatkit.frontends.commands.command import Command, May
 from chatkit.frontends.commands.conversation import DEFAULT_ROOM, Conversation
-from chatkit.frontends.commands.table import COMMANDS, Call, Say, parse
+from chatkit.frontends.commands.table import COMMANDS, GROUPS, Call, Say, parse
 
-__all__ = ["COMMANDS", "DEFAULT_ROOM", "Call", "Command", "Conversation", "May", "Say", "parse"]
+__all__ = ["COMMANDS", "DEFAULT_ROOM", "GROUPS", "Call", "Command", "Conversation", "May", "Say", "parse"]
