@@ -6,10 +6,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import trio
 from websockets.sync.client import connect
 
 import chatkit
@@ -206,3 +208,20 @@ def test_the_echo_server_says_back_text_and_bytes(tmp_path: Path) -> None:
         for message in ("héllo", b"\xff\x00", "x" * 100_000):
             link.send(message)
             assert link.recv(PATIENCE) == message
+
+
+async def test_order_is_kept(addresses: tuple[str, str], tmp_path: Path) -> None:
+    ws, _ = addresses
+    async with chatkit.connect(ws, user="ann", password="correct horse", register=True):
+        pass
+    async with chatkit.connect(ws, user="bob"), chatkit.connect(ws, user="troll"):
+        said = await trio.to_thread.run_sync(partial(run, "moderating.py", ws, folder=tmp_path))
+    first, *others = said.splitlines()
+    assert first.startswith("troll is out until ")
+    assert others == [
+        "0 messages removed",
+        "ann: ban troll",
+        "ann: mute troll",
+        "ann: update_room ",
+        "ann: set_role bob",
+    ]

@@ -177,6 +177,15 @@ async def test_ones_own_account() -> None:
         assert ann.over
 
 
+async def test_a_room_that_is_private_from_the_start() -> None:
+    async with talks("bob") as (ann, bob):
+        assert await ann.do("/create --private den  plans for  all") == ("you have created den and are in it",)
+        assert "> den (1, private)  plans for  all" in await ann.do("/rooms")
+        assert "say what the room is to be called" in await refused(ann, "/create --private")
+        await bob.do("hello")
+        assert "den" not in bob.client.state.rooms
+
+
 async def test_a_guest_asks_for_an_account() -> None:
     async with talks("bob") as (_, bob):
         assert "forbidden" in await refused(bob, "/logout")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from itertools import islice
 from typing import Literal
 
@@ -141,10 +142,16 @@ async def _audit(conversation: Conversation, argument: str) -> Sequence[str]:
 
 def _audit_line(entry: AuditEntry, server: bool) -> str:
     place = f" [{entry.room}]" if server and entry.room else ""
-    details = ", ".join(f"{name} {value}" for name, value in islice(entry.details.items(), 8) if value is not None)
+    details = ", ".join(_detail(name, value) for name, value in islice(entry.details.items(), 8) if value is not None)
     whom = f" {entry.whom}" if entry.whom else ""
     more = f" ({details})" if details else ""
     return f"{when(entry.at)}{place} {entry.by}: {entry.act}{whom}{more}{because(entry.reason)}"
+
+
+def _detail(name: str, value: object) -> str:
+    if name == "seconds" and isinstance(value, int):
+        return f"for {written(timedelta(seconds=value))}"
+    return f"{name} {value}"
 
 
 ORDER = (

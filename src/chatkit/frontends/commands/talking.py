@@ -10,6 +10,8 @@ from chatkit.frontends.commands.conversation import DEFAULT_ROOM, Conversation
 from chatkit.frontends.commands.words import shown
 from chatkit.protocol.messages import UserInfo
 
+PRIVATE = "--private"
+"""In front of a new room's name: nobody hears of it but who is invited."""
 RECENT = 20
 """Messages that ``/recent`` lists unless told otherwise."""
 
@@ -21,8 +23,11 @@ async def _join(conversation: Conversation, argument: str) -> Sequence[str]:
 
 
 async def _create(conversation: Conversation, argument: str) -> Sequence[str]:
-    name, _, topic = argument.partition(" ")
-    room = await conversation.client.create(name, topic=topic.strip())
+    first, _, rest = argument.partition(" ")
+    name, _, topic = rest.strip().partition(" ") if first == PRIVATE else (first, "", rest)
+    if not name:
+        raise UsageError(f"say what the room is to be called, behind {PRIVATE}")
+    room = await conversation.client.create(name, topic=topic.strip(), private=first == PRIVATE)
     conversation.current = room.name
     return (f"you have created {room.name} and are in it",)
 
@@ -79,7 +84,7 @@ async def _recent(conversation: Conversation, argument: str) -> Sequence[str]:
 
 TALKING = (
     Command("join", "ROOM", "go to a room", _join),
-    Command("create", "ROOM [topic]", "create a room and go there", _create),
+    Command("create", "ROOM [topic]", f"create a room and go there; behind {PRIVATE} only whom you invite", _create),
     Command("leave", "", f"leave the room and go back to {DEFAULT_ROOM}", _leave),
     Command("rooms", "", "list the rooms: > where you are, + where you are as well", _rooms),
     Command("users", "", "list who is in the room", _users),
