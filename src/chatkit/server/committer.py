@@ -147,7 +147,8 @@ class Committer:
                 self._arrived = trio.Event()
                 await self._arrived.wait()
                 await self._let_burst_in()
-            await self._commit_some()
+            if self._queue:  # what waited may have been refused meanwhile
+                await self._commit_some()
 
     async def _gather(self) -> None:
         """Wait a moment from when everybody has got what the last commit brought: that is when they say more."""
@@ -186,7 +187,7 @@ class Committer:
         outcome = outcomes[-1]
         if tickets[-1].fence and isinstance(outcome, Applied):
             await self._reached(outcome.position)
-            self._judge_again()
+            self.judge_again()
         if not self.full:
             self._capacity.set()
             self._capacity = trio.Event()
@@ -200,7 +201,7 @@ class Committer:
                 break
         return tickets
 
-    def _judge_again(self) -> None:
+    def judge_again(self) -> None:
         """Refuse what is waiting and may not be any more."""
         waiting, self._queue = self._queue, deque()
         refused: list[Ticket] = []

@@ -17,14 +17,21 @@ import trio
 
 from chatkit.backend.interface import Backend
 from chatkit.backend.records import (
+    Account,
     Applied,
+    Ban,
     Batch,
     Change,
     DeleteRoom,
     Fact,
     Outcome,
+    Put,
+    PutMember,
     Redact,
+    Remove,
+    RemoveMember,
     Row,
+    TokenRecord,
     Trim,
     UpdateRoom,
 )
@@ -119,6 +126,7 @@ class Core:
         """Publish one committed batch."""
         rows: dict[str, list[Row]] = {}
         audit_log = self.engine.audit_log
+        fewer_rights = False
         for item in batch.items:
             if isinstance(item, Row) and item.room_id != audit_log:
                 rows.setdefault(item.room_id, []).append(item)
@@ -127,7 +135,11 @@ class Core:
             self.carry_out(self.engine.apply(item, self.moment()))
             if not isinstance(item, Row):
                 self._refresh_channel(item)
+                fewer_rights = fewer_rights or takes_rights(item)
         self._publish(rows)
+        if fewer_rights:
+            # Who commits here waits for this anyhow; what others write into the store is to bite as soon.
+            self.committer.judge_again()
         self.committer.published()
         self.position = batch.position
         while self._waiting and self._waiting[0][0] <= self.position:
@@ -355,3 +367,13 @@ class Core:
                         session.hear(updated)
         if public:
             self.everyone.tell_all(public, self.now_ms(), self.renderer)
+
+
+def takes_rights(fact: Fact) -> bool:
+    """Whether somebody may do less after this, or can."""
+    match fact:
+        case Put(record=record):
+            return isinstance(record, Account | Ban)
+        case Remove(record=record):
+            return isinstance(record, Account | TokenRecord)
+    return isinstance(fact, DeleteRoom | UpdateRoom | PutMember | RemoveMember)
