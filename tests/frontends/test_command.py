@@ -14,7 +14,7 @@ from at_work import run
 from chatkit.frontends.exits import Exit
 from chatkit.version import __version__
 
-FRONTENDS = ("chat", "demo", "send", "serve", "tail")
+FRONTENDS = ("chat", "demo", "send", "serve", "tail", "user")
 FOREIGN = '''"""A frontend of another package."""
 
 from collections.abc import Sequence

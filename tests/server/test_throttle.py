@@ -131,10 +131,11 @@ def test_an_address_is_forgotten_in_the_end() -> None:
     assert throttle.check(HOME, "ann", START + 101) is not None
 
 
-def test_new_names_are_counted_by_address_alone() -> None:
+def test_new_passwords_are_counted_by_address_alone_and_are_no_guesses() -> None:
     throttle = Throttle()
-    assert [throttle.check(HOME, None, START) is None for _ in range(10)] == [True] * 6 + [False] * 4
+    assert [throttle.check(HOME, None, START) is None for _ in range(40)] == [True] * 30 + [False] * 10
     assert throttle.check(ELSEWHERE, None, START) is None
+    assert throttle.check(HOME, "ann", START) is None
 
 
 def test_a_refused_try_is_not_counted_anywhere() -> None:

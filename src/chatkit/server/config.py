@@ -37,7 +37,7 @@ class ServerConfig:
     rates: Rates = field(factory=Rates)
     """How fast one session may go."""
     logins: LoginRates = field(factory=LoginRates)
-    """How often passwords may be tried, by address and by account; always enforced."""
+    """How often passwords may be tried, by address and by account, while rates are enforced."""
     password_workers: int | None = None
     """Threads that hash passwords at a time; unset, one less than there are cores, so that the chat keeps one."""
 

@@ -38,7 +38,7 @@ from chatkit.server.authenticator import authenticate
 from chatkit.server.committer import Ticket
 from chatkit.server.core import Core
 from chatkit.server.extension import Extensions
-from chatkit.server.history import END, read_history
+from chatkit.server.history import END, read_anew, read_history
 from chatkit.server.limits import SessionLimits
 from chatkit.server.logbook import bind, log
 from chatkit.server.replies import Slot
@@ -249,8 +249,11 @@ class Requests:
     def _throttle(self, key: str | None) -> None:
         """Count one hash. Raises `RequestFailed` (``rate_limited``) if it is one too many, for the address or for the
         account ``key``."""
+        if not self._core.config.rate_limits:
+            return
         wait = self._core.throttle.check(self._session.address, key, trio.current_time())
         if wait is not None:
+            log.warning("%r tries too many passwords, for %.64r", self._session, key or "", event="guessing")
             message = "too many passwords were tried: wait a little"
             raise RequestFailed(ErrorCode.RATE_LIMITED, message, retry_after=wait, scope="login")
 
@@ -315,7 +318,7 @@ class Requests:
     async def _join(self, joining: Joining, ref: Ref) -> None:
         session, core = self._session, self._core
         room = self._engine.rooms[joining.room_id]
-        page, reset = await self._page_for(joining)
+        page, reset = await read_anew(room, lambda: self._page_for(joining))
         state = self._engine.sessions.get(session.id)
         inside = state is not None and room.id in state.rooms
         effects = self._engine.join(session.id, joining.room_id, core.moment())
@@ -360,7 +363,8 @@ class Requests:
     async def _read(self, reading: Reading) -> m.HistoryPage:
         room = self._engine.rooms[reading.room_id]
         try:
-            found = await read_history(self._core.backend.log, reading, self._core.config.page_bytes)
+            log, most = self._core.backend.log, self._core.config.page_bytes
+            found = await read_anew(room, lambda: read_history(log, reading, most))
         except KeyError:
             raise ProtocolError("the room has been deleted meanwhile", code=ErrorCode.NO_SUCH_ROOM) from None
         if not self._engine.may_read(self._session.id, room.id, self._core.moment()):

@@ -41,6 +41,8 @@ class LoginRates:
     minute, however many addresses guess."""
     known: Rate = Rate(burst=6, per_second=0.05)
     """Tries of one name from an address that it came in from before; guesses made elsewhere do not touch these."""
+    newcomers: Rate = Rate(burst=30, per_second=0.05)
+    """Accounts opened, and passwords changed, from one address: a class at once, then three a minute."""
     remembered: float = field(default=30 * DAY)
     """How long an address that somebody came in from is remembered; at most until the server ends."""
 
@@ -64,16 +66,18 @@ class Throttle:
         self._rates = rates or LoginRates()
         self._addresses: Table[str, Bucket] = Table(most)
         self._accounts: Table[str, Bucket] = Table(most)
+        self._newcomers: Table[str, Bucket] = Table(most)
         self._visits: Table[str, Table[str, _Visit]] = Table(most)
         self._most_of_one = most_of_one
 
     def __len__(self) -> int:
         """How many things are kept count of."""
-        return len(self._addresses) + len(self._accounts) + sum(map(len, self._visits.values()))
+        counted = len(self._addresses) + len(self._accounts) + len(self._newcomers)
+        return counted + sum(map(len, self._visits.values()))
 
     def check(self, address: str | None, key: str | None, now: float) -> float | None:
         """Count one try from an IP address (None: from within this process) and return None; or count nothing and
-        return the seconds to wait. ``key`` is the case-mapped name it is for; None: for none that exists yet."""
+        return the seconds to wait. ``key`` is the case-mapped name it is for; None: a new password, which is no guess."""
         buckets = self._buckets(_network_of(address), key, now)
         waits = [bucket.take(now) for bucket in buckets]
         if not any(waits):
@@ -93,13 +97,13 @@ class Throttle:
         visits.put(network, _Visit(now, was.bucket if was else Bucket(self._rates.known)))
 
     def _buckets(self, network: str, key: str | None, now: float) -> list[Bucket]:
-        address = self._addresses.use(network, lambda: Bucket(self._rates.address))
         if key is None:
-            return [address]
+            return [self._newcomers.use(network, lambda: Bucket(self._rates.newcomers))]
         visits = self._visits.get(key)
         visit = visits.get(network) if visits is not None else None
         if visit is not None and now - visit.at <= self._rates.remembered:
             return [visit.bucket]
+        address = self._addresses.use(network, lambda: Bucket(self._rates.address))
         return [address, self._accounts.use(key, lambda: Bucket(self._rates.account))]
 
 
