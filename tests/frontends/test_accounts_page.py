@@ -25,7 +25,7 @@ def command(beginning: str) -> list[str]:
     return str(line).split()
 
 
-async def test_the_ten_minutes(tmp_path: Path) -> None:
+async def test_the_steps(tmp_path: Path) -> None:
     (tmp_path / "password").write_text(PASSWORD)
     secret = ("--password-file", "password")
     assert (await run(*command("user add ann"), *secret, folder=tmp_path)).returncode == 0
