@@ -71,7 +71,9 @@ def apply(world: World, item: Row | Fact, now: Moment) -> list[Effect]:
             return _put(world, record, now)
         case Remove(record=record):
             return _removed(world, record)
-        case Redact():
+        case Redact(room_id=room_id):
+            if room_id in world.rooms:
+                world.rooms[room_id].removals += 1
             return []
     assert_never(item)
 
@@ -197,8 +199,9 @@ def _no_member(world: World, room_id: str, principal: str, now: Moment) -> list[
     effects: list[Effect] = []
     for user in world.here(principal):
         if room.record.private and not any(world.sessions[session].role == ADMIN for session in user.sessions):
-            out = world.send_out(room, user, now.clock, by="", reason="you are no longer a member of the room")
-            effects += out or [Tell(session, m.RoomDeleted(room=room.name)) for session in sorted(user.sessions)]
+            elsewhere = sorted(user.sessions - room.present.get(user, set()))
+            effects += world.send_out(room, user, now.clock, by="", reason="you are no longer a member of the room")
+            effects += [Tell(session, m.RoomDeleted(room=room.name)) for session in elsewhere]
         elif user in room.present and was != MEMBER:
             changed = mod.RoleChanged(room=room.name, user=user.name, role=room.info(user).role)
             effects.append(TellRoom(room.id, changed))

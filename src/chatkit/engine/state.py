@@ -81,6 +81,8 @@ class Room:
     spoke: dict[str, float] = Factory(dict)
     """When each person spoke last, in a room that is slow."""
     notices: deque[float] = Factory(deque)
+    removals: int = 0
+    """How often the content of an entry was removed since the server started."""
 
     @property
     def id(self) -> str:

@@ -6,13 +6,17 @@ exactly whether the log holds others on that side, also where its beginning was 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from attrs import frozen
 
 from chatkit.backend.interface import Log
 from chatkit.backend.records import Page, Row
 from chatkit.engine.decisions import Reading
+from chatkit.engine.state import Room
+
+T = TypeVar("T")
 
 
 @frozen(kw_only=True)
@@ -101,3 +105,13 @@ async def first_from(log: Log, room_id: str, time: int) -> tuple[int, int]:
         else:
             high = middle
     return low, page.head
+
+
+async def read_anew(room: Room, read: Callable[[], Awaitable[T]]) -> T:
+    """Read from a room's log, and once more if something was removed from it meanwhile: whoever has been told so is not
+    to see it come after that."""
+    while True:
+        removals = room.removals
+        found = await read()
+        if room.removals == removals:
+            return found

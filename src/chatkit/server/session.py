@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -12,6 +13,7 @@ from chatkit.flag import Pulse
 from chatkit.protocol.codec import Ref
 from chatkit.protocol.messages import CaughtUp, Event
 from chatkit.server.door import Pass
+from chatkit.server.history import read_anew
 from chatkit.server.replies import ReplyQueue
 from chatkit.transport.interface import Connection
 from chatkit.transport.proxied import host_of
@@ -187,7 +189,8 @@ class Session:
         if recent is not None:
             return recent
         try:
-            page = await self._core.backend.log.read(channel.room.id, after=after, limit=500, max_bytes=most)
+            read = partial(self._core.backend.log.read, channel.room.id, after=after, limit=500, max_bytes=most)
+            page = await read_anew(channel.room, read)
         except KeyError:
             return b"", after
         if page.first > after + 1:
