@@ -277,7 +277,10 @@ def indexes(world: World) -> Any:
         world.bans,
         world.invitations,
         world.audit and world.audit.room_id,
-        {id: (room.record.name, room.record.private, room.members, room.bans) for id, room in world.rooms.items()},
+        {
+            id: (room.record.name, room.record.private, room.members, room.bans, room.bans_by_whom)
+            for id, room in world.rooms.items()
+        },
     )
 
 

@@ -77,12 +77,29 @@ class Room:
     head: int
     members: dict[str, str] = Factory(dict)
     bans: dict[str, Ban] = Factory(dict)
+    bans_by_whom: dict[tuple[str, str], dict[str, Ban]] = Factory(dict)
+    """The same, by kind and value: there may be thousands, and each message asks."""
     present: dict[User, set[int]] = Factory(dict)
     spoke: dict[str, float] = Factory(dict)
     """When each person spoke last, in a room that is slow."""
     notices: deque[float] = Factory(deque)
     removals: int = 0
     """How often the content of an entry was removed since the server started."""
+
+    def put_ban(self, ban: Ban) -> None:
+        """Keep somebody out, or silent; in place of the ban with this id."""
+        self.drop_ban(ban.id)
+        self.bans[ban.id] = ban
+        self.bans_by_whom.setdefault((ban.kind, ban.value), {})[ban.id] = ban
+
+    def drop_ban(self, id: str) -> None:
+        """Let a ban go."""
+        ban = self.bans.pop(id, None)
+        if ban is not None:
+            whom = (ban.kind, ban.value)
+            del self.bans_by_whom[whom][id]
+            if not self.bans_by_whom[whom]:
+                del self.bans_by_whom[whom]
 
     @property
     def id(self) -> str:

@@ -122,7 +122,7 @@ class World:
             case Ban(room_id=room_id):
                 room = self.rooms.get(room_id or "")
                 if room is not None:
-                    room.bans[record.id] = record
+                    room.put_ban(record)
             case Invitation():
                 self.invitations[record.digest] = record
 
@@ -138,7 +138,7 @@ class World:
             case Ban(room_id=room_id):
                 room = self.rooms.get(room_id or "")
                 if room is not None:
-                    room.bans.pop(record.id, None)
+                    room.drop_ban(record.id)
             case Invitation():
                 self.invitations.pop(record.digest, None)
 
@@ -370,7 +370,10 @@ class World:
 
 def bans_on(room: Room, principal: str, key: str, now: int) -> list[Ban]:
     """Return what keeps somebody out of a room, or silent there; ``now`` in milliseconds."""
-    return [ban for ban in room.bans.values() if in_force(ban, now) and against(ban, principal, key, None)]
+    if not room.bans:
+        return []
+    found = room.bans_by_whom.get(("account", principal), {}), room.bans_by_whom.get(("name", key), {})
+    return [ban for bans in found for ban in bans.values() if in_force(ban, now)]
 
 
 def known(user: User | None) -> User:
