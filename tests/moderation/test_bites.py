@@ -280,6 +280,21 @@ async def test_a_join_in_flight_is_refused(act: str, store: str) -> None:
         assert await eve.code("send_message", room="den", text="hi") in ("not_in_room", "no_such_room")
 
 
+async def test_whoever_is_kicked_while_they_join_again_is_out(store: str) -> None:
+    async with place(store) as here:
+        own, eve = await den(here)
+        await eve.data("join_room", room="den")
+        held = Held(here)
+        await eve.send("join_room", room="den", after=3)
+        await held.reading.wait()
+        await own.data("kick", room="den", user="eve")
+        held.go_on.set()
+        reply = await eve.reply()
+        assert (reply["action"], reply["data"]["code"]) == ("error", "not_in_room")
+        assert await eve.code("send_message", room="den", text="hi") == "not_in_room"
+        await eve.data("join_room", room="den")  # a kick is no ban
+
+
 @pytest.mark.parametrize("act", OUT)
 async def test_a_page_of_history_in_flight_is_refused(act: str, store: str) -> None:
     room, data, _ = OUT[act]

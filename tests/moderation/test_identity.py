@@ -433,6 +433,8 @@ async def test_a_programs_token_has_its_own_role_and_term(kind: str) -> None:
             assert await robots[0].code(action, **data) == "forbidden"
         await robots[0].data("send_message", room="general", text="beep")
         clock.now += MINUTE
+        for action, data in (("send_message", {"room": "general", "text": "beep"}), ("list_rooms", {})):
+            assert await robots[1].code(action, **data) == "not_logged_in"
         assert (await refusal(await here.site.wire(kind), user="root", token=made["token"]))[0] == "bad_credentials"
         made = await root.data("create_token", label="other", role="bot")
         robot = await here.site.wire(kind)

@@ -166,6 +166,9 @@ class Engine:
     def _decide(self, state: SessionState, request: m.Request[Any], now: Moment) -> Decision:
         if state.user is None and type(request) not in BEFORE_LOGIN:
             raise No(ErrorCode.NOT_LOGGED_IN, "log in first")
+        token = self.world.tokens.get(state.device) if state.device else None
+        if token is not None and login.is_over(token, now.time):
+            raise No(ErrorCode.NOT_LOGGED_IN, "this login has run out: log in again")
         return RULES[type(request)](self.world, state, request, now)
 
     def _go_on(self, session: int, rule: Callable[[SessionState], Decision]) -> Decision:

@@ -164,7 +164,7 @@ def _by_token(
     world: World, state: SessionState, request: m.Login, record: TokenRecord, token: str, now: Moment
 ) -> Decision:
     account = world.accounts.get(record.account_id)
-    if account is None or _expired(record, now.time):
+    if account is None or is_over(record, now.time):
         raise No(ErrorCode.BAD_CREDENTIALS, "the token is not good any more: log in with the password")
     _check_account(world, state, account, now)
     if record.kind == "api":
@@ -181,7 +181,8 @@ def _by_token(
     return Proposal(Put(record=fresh, was=record), note=Entry(account.id, record.id, secret))
 
 
-def _expired(record: TokenRecord, now: int) -> bool:
+def is_over(record: TokenRecord, now: int) -> bool:
+    """Whether a login or token has run out; ``now`` in milliseconds."""
     return record.expires_at is not None and record.expires_at <= now
 
 

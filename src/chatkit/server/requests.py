@@ -28,6 +28,7 @@ from chatkit.engine import (
     Verify,
 )
 from chatkit.engine.applying import OUT
+from chatkit.engine.state import Room
 from chatkit.errors import ProtocolError, RequestFailed, StorageUnavailable, UsageError
 from chatkit.protocol import accounts as acc
 from chatkit.protocol import messages as m
@@ -318,9 +319,11 @@ class Requests:
     async def _join(self, joining: Joining, ref: Ref) -> None:
         session, core = self._session, self._core
         room = self._engine.rooms[joining.room_id]
+        was_inside = self._is_inside(room)
         page, reset = await read_anew(room, lambda: self._page_for(joining))
-        state = self._engine.sessions.get(session.id)
-        inside = state is not None and room.id in state.rooms
+        inside = self._is_inside(room)
+        if was_inside and not inside:
+            raise ProtocolError("you were sent out of the room meanwhile", code=ErrorCode.NOT_IN_ROOM)
         effects = self._engine.join(session.id, joining.room_id, core.moment())
         if isinstance(effects, Refusal):
             self._answer(session.failure(effects.code, effects.message, ref), ref)
@@ -343,6 +346,10 @@ class Requests:
         if not inside or joining.after is not None:
             core.attach(session.id, room.id, reached, announce_caught_up=more_after)
         core.carry_out(effects)
+
+    def _is_inside(self, room: Room) -> bool:
+        state = self._engine.sessions.get(self._session.id)
+        return state is not None and room.id in state.rooms
 
     async def _page_for(self, joining: Joining) -> tuple[Page | None, bool]:
         """Return the page a joining session asked for, and whether its position is not in the log: then the page
