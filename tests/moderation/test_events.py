@@ -89,6 +89,30 @@ async def test_whoever_is_muted_is_told_and_nobody_else() -> None:
         assert [action for action, _ in await told(bob)] == ["receive_message"]
 
 
+async def test_a_guest_is_told_once_and_stays_muted_under_another_name_and_on_another_link() -> None:
+    async with place() as here:
+        (own,) = await den(here)
+        gus = await here.site.user("gus")
+        await gus.data("join_room", room="den")
+        await told(gus)
+        await own.data("mute", room="den", user="gus")
+        assert [action for action, _ in await told(gus)] == ["muted"]
+        await gus.data("rename", user="august")
+        assert await gus.code("send_message", room="den", text="hi") == "muted"
+        again = await here.site.user("sly", token=gus.token)
+        await again.data("join_room", room="den")
+        assert await again.code("send_message", room="den", text="hi") == "muted"
+        stranger = await here.site.user("gus")
+        await stranger.data("join_room", room="den")
+        assert await stranger.code("send_message", room="den", text="hi") == "muted"
+        await told(gus), await told(again), await told(stranger)
+        await own.data("unmute", room="den", user="gus")
+        for wire in (gus, again, stranger):
+            assert [action for action, _ in await told(wire)] == ["unmuted"]
+        for wire in (gus, again, stranger):
+            await wire.data("send_message", room="den", text="hi")
+
+
 async def test_a_mute_and_a_ban_run_out() -> None:
     clock = {"now": NOW}
     async with place(config=ServerConfig(rate_limits=False, now_ms=lambda: clock["now"])) as here:

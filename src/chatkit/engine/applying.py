@@ -37,7 +37,7 @@ from chatkit.engine.login import role_by, visible_role
 from chatkit.engine.moderation import name_of
 from chatkit.engine.permissions import allowed
 from chatkit.engine.state import ADMIN, MEMBER, Moment, Room, SessionState, User
-from chatkit.engine.world import AUDIT, World
+from chatkit.engine.world import AUDIT, World, bans_on
 from chatkit.protocol import messages as m
 from chatkit.protocol import moderation as mod
 from chatkit.protocol.times import to_wire
@@ -70,7 +70,7 @@ def apply(world: World, item: Row | Fact, now: Moment) -> list[Effect]:
         case Put(record=record):
             return _put(world, record, now)
         case Remove(record=record):
-            return _removed(world, record)
+            return _removed(world, record, now)
         case Redact(room_id=room_id):
             if room_id in world.rooms:
                 world.rooms[room_id].removals += 1
@@ -294,6 +294,8 @@ def _banned(world: World, ban: Ban, now: Moment) -> list[Effect]:
         if any(world.sessions[session].role == ADMIN for session in user.sessions):
             continue
         if ban.mute:
+            if any((one.at, one.by) == (ban.at, ban.by) for one in _mutes(room, user, now) if one.id != ban.id):
+                continue  # a guest is silenced by name and by token, and told once
             muted = mod.Muted(room=room.name, by=by, reason=ban.reason, until=ban.until)
             effects += [Tell(session, muted) for session in sorted(room.present[user])]
         else:
@@ -301,12 +303,16 @@ def _banned(world: World, ban: Ban, now: Moment) -> list[Effect]:
     return effects
 
 
+def _mutes(room: Room, user: User, now: Moment) -> list[Ban]:
+    return [ban for ban in bans_on(room, user.principal, user.key, now.time) if ban.mute]
+
+
 def _hits(ban: Ban, state: SessionState) -> bool:
     user = state.user
     return user is not None and state.role != ADMIN and against(ban, user.principal, user.key, state.address)
 
 
-def _removed(world: World, record: Record) -> list[Effect]:
+def _removed(world: World, record: Record, now: Moment) -> list[Effect]:
     world.remove(record)
     match record:
         case Account():
@@ -318,7 +324,8 @@ def _removed(world: World, record: Record) -> list[Effect]:
             room = world.rooms.get(room_id or "")
             if room is None:
                 return []
-            free = [user for user in room.present if against(record, user.principal, user.key, None)]
+            meant = [user for user in room.present if against(record, user.principal, user.key, None)]
+            free = [user for user in meant if not _mutes(room, user, now)]
             told = [session for user in free for session in sorted(room.present[user])]
             return [Tell(session, mod.Unmuted(room=room.name)) for session in told]
         case Ban() | Invitation():
