@@ -98,6 +98,7 @@ async def test_a_room_renamed_while_one_was_away_goes_on(server: TestServer, ann
     assert bob.room("den") is handle
     assert "tea" not in bob.client.rooms
     await bob.hears("two", room="den")
+    await bob.hears("three", room="den")
     assert [one.text for one in handle.state.messages()] == ["one", "two", "three"]
 
 

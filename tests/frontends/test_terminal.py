@@ -109,7 +109,8 @@ async def test_two_people_talk(server: ServerProcess, open_terminal: Callable[..
     await ann.shows("* bob has joined general (2)")
     ann.type("half a line", "C-e")
     bob.type("hello ann")
-    screen = await ann.shows("bob: hello ann")
+    await ann.shows("bob: hello ann")
+    screen = await ann.shows("general (2) ann> half a line")  # the prompt is drawn anew below it
     assert screen.rstrip().endswith("general (2) ann> half a line")
     ann.type(", finished")
     for terminal in (ann, bob):
