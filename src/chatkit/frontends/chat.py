@@ -156,7 +156,7 @@ async def _registered(
 
 
 async def _talk_as(conversation: Conversation, screen: Screen, room: str, after: int | None = None) -> Exit:
-    """Talk with one client, until the user wants no more, or another client. ``after`` is how far the room was shown."""
+    """Talk with one client, until the user wants no more, or another one. ``after`` is how far the room was shown."""
     display = Display(conversation, screen)
     await conversation.enter(room, after)
     code = Exit.OK
