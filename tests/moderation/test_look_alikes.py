@@ -234,8 +234,9 @@ async def test_two_who_take_names_that_look_alike_at_once_do_not_both_get_theirs
             await gate.wait()
             for wire, (action, data) in zip(wires, asked, strict=True):
                 await wire.send(action, **data)
+            most = 1 if asked[0][0] == "create_room" else 2  # a room's name is claimed when it is asked for
             with trio.fail_after(5):
-                while here.site.server._core.committer.waiting < 2:  # noqa: ASYNC110  # there is no event for it
+                while here.site.server._core.committer.waiting < most:  # noqa: ASYNC110  # there is no event for it
                     await trio.sleep(0.001)
             here.store.before_commit = None
             go_on.set()

@@ -343,6 +343,10 @@ class Engine:
         """Answer a request whose proposal has been committed or refused, once the commit has been applied. ``note`` is
         the proposal's."""
         state = self.world.sessions.get(session)
+        if isinstance(request, m.CreateRoom):
+            self.world.drop_room_claim(request.room, session)
+        elif isinstance(request, mod.UpdateRoom) and request.name is not None:
+            self.world.drop_room_claim(request.name, session)
         if isinstance(note, Entry) and isinstance(request, m.Login | acc.Register):
             if state is None:
                 return Refusal(ErrorCode.NOT_LOGGED_IN, "the session has ended")

@@ -38,9 +38,10 @@ def create_room(world: World, state: SessionState, request: m.CreateRoom, now: M
     name = _free_name(world, request.room, "")
     topic = _fitting_topic(world, request.topic or "")
     world.check_one_more(state)
+    world.claim_room_name(name, state.id, now.clock)
     record = world.new_room(name, now.time, topic=topic, private=bool(request.private), created_by=user.principal)
     owner = Member(room_id=record.room_id, principal=user.principal, role=OWNER)
-    return Proposal(CreateRoom(room=record, owner=owner), fence=True)
+    return Proposal(CreateRoom(room=record, owner=owner))
 
 
 def _free_name(world: World, wanted: str, room_id: str) -> str:
@@ -108,6 +109,8 @@ def update_room(world: World, state: SessionState, request: mod.UpdateRoom, now:
     record = _changed(world, room, request)
     if record == room.record:
         return Reply(room.summary())
+    if record.name != room.name:
+        world.claim_room_name(record.name, state.id, now.clock)
     changes: list[Fact] = [UpdateRoom(room=record, was=room.record)]
     if record.private and not room.record.private:
         changes = [*_keeping_those_present(room), *changes]

@@ -22,6 +22,10 @@ from chatkit.protocol.times import to_wire
 
 AUDIT = "#audit"
 """The room whose log keeps what moderators did. No request can name it: no name begins like this."""
+CLAIMED = 10.0
+"""Seconds that a room's name is kept for whoever asked for it and went before the answer."""
+MOST_CLAIMS = 1000
+"""Claims from which on those that have run out are let go of."""
 
 
 class Index:
@@ -81,6 +85,8 @@ class World:
         """Names of accounts, held by their ids, and of guests who are here, held by the names' keys: one guest's token
         may stand for several names."""
         self.rooms_like = Index()
+        self.room_claims: dict[str, tuple[int, float]] = {}
+        """Looks of names that rooms are about to have: for which session, and until when on the clock."""
         self.guests_speak = limits.guests == "yes"
 
     # ── what is committed ────────────────────────────────────────────────────────────────────────────────────────────
@@ -240,6 +246,24 @@ class World:
             return self.rooms_by_key.get(name_key(name))
         except ProtocolError:
             return None
+
+    def claim_room_name(self, name: str, session: int, clock: float) -> None:
+        """Keep a name for the room that is made or renamed by what a session proposes now: until that is committed
+        nobody else is told that one like it is free. Raises `No` (``room_exists``)."""
+        for look in looks(name):
+            holder, until = self.room_claims.get(look, (session, 0.0))
+            if holder != session and until > clock:
+                raise No(ErrorCode.ROOM_EXISTS, f"the name {name!r} looks like that of a room that is being made")
+        if len(self.room_claims) >= MOST_CLAIMS:
+            self.room_claims = {look: claim for look, claim in self.room_claims.items() if claim[1] > clock}
+        for look in looks(name):
+            self.room_claims[look] = session, clock + CLAIMED
+
+    def drop_room_claim(self, name: str, session: int) -> None:
+        """What was proposed with this name is decided."""
+        for look in looks(name):
+            if self.room_claims.get(look, (None,))[0] == session:
+                del self.room_claims[look]
 
     def standing(self, room: Room, principal: str, key: str, role: str, now: int) -> Standing:
         """Return what somebody is in a room; ``role`` on the server, ``now`` in milliseconds."""
