@@ -242,6 +242,7 @@ class Server:
             try:
                 await self._say_goodbye(session, gone)
             finally:
+                gone = None  # it knows this frame: together they would keep the connection until garbage is collected
                 del self._sessions[session]
                 ended.set()
 
