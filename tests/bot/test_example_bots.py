@@ -10,8 +10,9 @@ import pytest
 import trio
 from party import answered, in_memory_only
 
-from chatkit import Bot
-from chatkit.protocol.messages import ReceiveMessage
+from chatkit import Bot, RequestFailed
+from chatkit.protocol.messages import ReceiveMessage, UserJoined
+from chatkit.protocol.moderation import Muted
 from chatkit.testing import Chat, Person
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "bots"
@@ -125,17 +126,30 @@ async def test_reminder(chat: Chat) -> None:
 
 @in_memory_only
 async def test_moderator(chat: Chat) -> None:
-    await chat.run(load("moderator"))
     ann, bob = await chat.people("ann", "bob")
-    await talk(bob, ("buy now: spam", "Please not here. (Strike 1.)"))
-    await talk(bob, ("see http://example.org/x.ZIP now", "Please not here. (Strike 2.)"))
-    await talk(bob, ("!mute ann 10m fun", "Only for the owner of this bot."))
-    await talk(ann, ("!mute bob 10m spam", "bob is muted until 12:10:00 UTC: spam."), ("!mute ann", "Not my owner."))
-    await talk(bob, ("but", "You are muted until 12:10:00: spam."))
+    tea = await ann.creates("tea")
+    await bob.joins("tea")
+    await chat.run(load("moderator"))
+    await ann.hears(UserJoined, room="tea", user="moderator")
+
+    async def talk_in_tea(person: Person, said: str, heard: str) -> None:
+        await person.says(said, room="tea")
+        await person.hears(answered(heard))
+
+    await talk_in_tea(bob, "buy now: spam", "Please not here. (Strike 1.)")
+    await talk_in_tea(bob, "see http://example.org/x.ZIP now", "Please not here. (Strike 2.)")
+    await talk_in_tea(bob, "!mute ann 10m fun", "Only for moderators and whoever has more to say here.")
+    await talk_in_tea(ann, "!mute bob 10m", "That I cannot: you may not mute in 'tea'.")
+    await tea.set_role("moderator", "moderator")
+    await talk_in_tea(ann, "!mute bob 10m spam", "bob is muted until 12:10:00 UTC: spam.")
+    await bob.hears(Muted, reason="spam")
+    with pytest.raises(RequestFailed, match="muted"):
+        await bob.says("but", room="tea")
     await trio.sleep(600)
-    await bob.says("at last")
-    await talk(ann, ("!mute bob enough", "bob is muted until 12:15:00 UTC: enough."), ("!unmute bob", "bob may speak."))
-    await bob.says("thanks")
-    await ann.hears(answered("thanks"))
-    await trio.sleep(1)
-    assert bob.transcript().count("You are muted") == 1
+    await bob.says("at last", room="tea")
+    await talk_in_tea(ann, "!mute bob enough", "bob is muted until 12:15:00 UTC: enough.")
+    await talk_in_tea(ann, "!unmute bob", "bob may speak.")
+    await talk_in_tea(ann, "!unmute bob", "bob may speak already.")
+    await talk_in_tea(bob, "more spam", "Please not here. (Strike 3.)")
+    await bob.hears(Muted, reason="three strikes")
+    await talk_in_tea(ann, "!mute ann", "That I cannot: ann has as much to say in 'tea' as you.")

@@ -10,7 +10,8 @@ from attrs import frozen
 from places import PASSWORD, Place, place
 
 from chatkit.backend.records import Change
-from chatkit.protocol.messages import Event, Nothing, Request
+from chatkit.engine.login import Identity
+from chatkit.protocol.messages import Event, Login, Nothing, Request
 from chatkit.server import Extension, RequestContext
 
 
@@ -159,6 +160,26 @@ async def test_a_login_with_the_old_password_that_is_under_way_does_not_get_in()
         assert await thief.code("login", user="ann", password=PASSWORD) == "bad_credentials"
         assert len((await ann.data("sessions"))["sessions"]) == 1
         await thief.data("login", user="ann", password=new)
+
+
+async def test_somebody_vouched_for_whose_login_waits_does_not_come_in_as_a_guest() -> None:
+    async def vouch(login: Login, address: str | None) -> Identity | None:
+        return Identity(id="7", name="Ann_Lee") if login.token == "good" else None
+
+    async with place(authenticator=vouch) as here:
+        root, bob = await here.account("root", role="admin"), await here.account("bob")
+        ann = await here.site.wire()
+        await behind(
+            here,
+            lambda: root.send("kick", user="bob"),
+            lambda: ann.send("login", user="ann", token="good"),
+        )
+        assert (await root.reply())["action"] == "success"
+        assert (await bob.wait_end())[0] == 4403
+        reply = await ann.reply()
+        assert (reply["data"]["user"], reply["data"]["role"]) == ("Ann_Lee", "member")
+        assert {user.name for user in here.site.server._core.engine.users.values()} >= {"root", "Ann_Lee"}
+        assert "ann" not in here.site.server._core.engine.users
 
 
 async def test_devices_that_come_back_at_that_moment_do_not_keep_a_password_from_being_changed() -> None:

@@ -20,7 +20,7 @@ from chatkit.bot.filter import (
     matches,
     where,
 )
-from chatkit.bot.guard import Guard, allow, at_most, cooldown, has_role, is_owner
+from chatkit.bot.guard import Guard, allow, at_least, at_most, cooldown, has_role, is_owner
 from chatkit.bot.job import Job
 from chatkit.bot.later import Later
 from chatkit.bot.memory import FileMemory, Memory, RamMemory, Shelf
@@ -59,6 +59,7 @@ __all__ = [
     "Shelf",
     "User",
     "allow",
+    "at_least",
     "at_most",
     "command",
     "contains",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias, Typ
 import cattrs
 
 from chatkit.client import Message, Room
+from chatkit.client.terms import term_of
 from chatkit.errors import CommandFailed, RequestFailed
 from chatkit.protocol.messages import UserInfo
 
@@ -29,9 +30,6 @@ ContextHook: TypeAlias = Callable[["Context", str], Awaitable[Any]]
 
 YES: Final = frozenset({"yes", "y", "true", "on", "1"})
 NO: Final = frozenset({"no", "n", "false", "off", "0"})
-UNITS: Final = {"w": 604_800, "d": 86_400, "h": 3600, "m": 60, "s": 1}
-_SPAN = re.compile(r"(?:(\d{1,9}) ?([wdhms])[a-z]{0,6} ?){1,5}")
-_PART = re.compile(r"(\d{1,9}) ?([wdhms])")
 _TIME = re.compile(r"(\d{1,2}):(\d\d)")
 
 
@@ -51,7 +49,7 @@ class Converters:
             Message: _to_message,
         }
         self._expected: dict[Any, str] = dict(EXPECTED)
-        for kind, hook in ((str, str), (int, _to_int), (float, _to_float), (bool, _to_bool), (timedelta, to_timedelta)):
+        for kind, hook in ((str, str), (int, _to_int), (float, _to_float), (bool, _to_bool), (timedelta, term_of)):
             self._cattrs.register_structure_hook(kind, _as_cattrs(hook))
         self._cattrs.register_structure_hook_func(_is_enum, _to_enum)
         self._cattrs.register_structure_hook_func(is_literal, _to_literal)
@@ -183,14 +181,6 @@ def _to_literal(word: str, kind: Any) -> Any:
         if word.casefold() == str(value).casefold():
             return value
     raise ValueError(word)
-
-
-def to_timedelta(word: str) -> timedelta:
-    """Return the length of time somebody typed: ``90s``, ``10m``, ``1h30m``, ``2 days``. Raises ValueError."""
-    text = word.strip().casefold()
-    if not text or len(text) > 60 or not _SPAN.fullmatch(text):
-        raise ValueError(word)
-    return timedelta(seconds=sum(int(number) * UNITS[unit] for number, unit in _PART.findall(text)))
 
 
 async def _to_datetime(context: Context, word: str) -> datetime:

@@ -66,6 +66,23 @@ def has_role(*roles: str) -> Guard:
     return Allow(has_one, f"Only for {' and '.join(roles)}.")
 
 
+RANKS = ("guest", "bot", "member", "moderator", "owner", "admin")
+"""Roles on the server and in a room, from the least to the most."""
+
+
+def at_least(role: str) -> Guard:
+    """Admit who has this role in the room, or more to say there: ``at_least("moderator")`` also admits the room's owner
+    and the server's admins. The roles are ``guest``, ``bot``, ``member``, ``moderator``, ``owner`` and ``admin``."""
+    if role not in RANKS:
+        raise UsageError(f"there is no role {role!r}: {', '.join(RANKS)}")
+    enough = RANKS[RANKS.index(role) :]
+
+    async def has_enough(context: Context) -> bool:
+        return await context.role() in enough
+
+    return Allow(has_enough, f"Only for {role}s and whoever has more to say here.")
+
+
 def is_owner() -> Guard:
     """Admit the bot's owner, as `Bot` was told; nobody if it has none."""
     return Allow(lambda context: context.bot.is_owner(context.user), "Only for the owner of this bot.")

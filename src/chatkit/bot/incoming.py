@@ -32,7 +32,7 @@ class Incoming:
         else:
             room, user = getattr(event, "room", None), getattr(event, "user", None)
         message = None
-        if isinstance(event, ReceiveMessage) and position is not None:
+        if isinstance(event, ReceiveMessage) and position is not None and not event.deleted:
             message = Message(
                 room=event.room,
                 epoch=position.epoch,

@@ -12,6 +12,7 @@ from chatkit.bot.command import Command, Handler, Tree
 from chatkit.bot.incoming import Incoming
 from chatkit.bot.pattern import Match
 from chatkit.bot.scope import Listener, Scope
+from chatkit.protocol.messages import ReceiveMessage
 
 log = logging.getLogger("chatkit.bot")
 
@@ -28,7 +29,9 @@ class Call:
 
 
 def calls_for(incoming: Incoming, scopes: Iterable[Scope], prefix: str, group_help: Command) -> list[Call]:
-    """Return the handlers to run, in order."""
+    """Return the handlers to run, in order. What was removed before it was heard is not heard."""
+    if isinstance(incoming.event, ReceiveMessage) and incoming.event.deleted:
+        return []
     found = _command(incoming, scopes, prefix, group_help)
     return [found] if found else list(_listeners(incoming, scopes))
 

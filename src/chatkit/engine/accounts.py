@@ -35,7 +35,7 @@ def rename(world: World, state: SessionState, request: m.Rename, now: Moment) ->
     account = world.accounts.get(user.principal)
     _check_not_banned_as(world, state, user, key, now)
     if account is not None:
-        return Proposal(Put(record=evolve(account, name=name, key=key), was=account))
+        return Proposal(Put(record=evolve(account, name=name, key=key), was=account), fence=True)
     was = user.name
     world.call_user(user, name, key)
     return Reply(m.Renamed(user=name), (TellEveryone(m.UserRenamed(user=name, was=was), but=state.id),))

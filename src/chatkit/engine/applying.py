@@ -226,9 +226,8 @@ def _put(world: World, record: Record, now: Moment) -> list[Effect]:
 
 def _account(world: World, account: Account, now: Moment) -> list[Effect]:
     effects: list[Effect] = []
-    squatter = world.users.get(account.key)
-    if squatter is not None and squatter.principal != account.id:
-        effects += _close(squatter.sessions, f"the name {account.name!r} belongs to an account now")
+    for guest in _guests_like(world, account):
+        effects += _close(guest.sessions, f"the name {account.name!r} belongs to an account now")
     world.put(account)
     for user in world.here(account.id):
         if account.disabled:
@@ -241,6 +240,13 @@ def _account(world: World, account: Account, now: Moment) -> list[Effect]:
             effects += _out_of_where_not_allowed(world, user, now)
         effects += _role_changed(world, account, user, now)
     return effects
+
+
+def _guests_like(world: World, account: Account) -> list[User]:
+    """Return the guests who use an account's name, or one that looks like it."""
+    holders = sorted(world.people_like.holders(account.name) | {account.key})
+    users = (world.users[key] for key in holders if key in world.users)
+    return [user for user in users if user.principal not in world.accounts and user.principal != account.id]
 
 
 def _out_of_where_not_allowed(world: World, user: User, now: Moment) -> list[Effect]:

@@ -97,9 +97,9 @@ class Reply:
 class Proposal:
     """The request is granted if the backend commits ``change``; `Engine.conclude` turns the outcome into the answer.
 
-    ``fence``: it takes rights away. Whatever was proposed meanwhile is judged again once it has been applied; ``needs``
-    is what of the table of permissions the asker must have then, if the request alone does not tell. ``note`` is the
-    engine's own, for `Engine.conclude`.
+    ``fence``: it takes rights away, or a name. Whatever was proposed meanwhile is judged again once it has been
+    applied; ``needs`` is what of the table of permissions the asker must have then, if the request alone does not tell.
+    ``note`` is the engine's own, for `Engine.conclude`.
     """
 
     change: Change

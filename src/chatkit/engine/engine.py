@@ -285,6 +285,8 @@ class Engine:
         has ended meanwhile is no reason: then it is looked at whose it was (``left``), and what they may now."""
         if isinstance(proposal.note, Entry) and login.is_outdated(self.world, proposal.note):
             return Refusal(ErrorCode.BAD_CREDENTIALS, login.WRONG)
+        if isinstance(request, m.Login):
+            return None  # who may not come in is kept out when it is concluded
         state = self.world.sessions.get(session)
         if state is None and left is not None and left.user is not None:
             state = self._as_now(left, left.user)

@@ -289,7 +289,7 @@ def hashed(world: World, state: SessionState, request: acc.Register, hash: str, 
         changes.append(
             Put(record=evolve(invitation, uses=used), was=invitation) if used > 0 else Remove(record=invitation)
         )
-    return _new_device(world, account, changes, request.device, None, now)
+    return evolve(_new_device(world, account, changes, request.device, None, now), fence=True)
 
 
 # ── vouched for ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -310,7 +310,8 @@ def identified(world: World, state: SessionState, request: m.Login, identity: Id
         account = evolve(was, name=name, key=name_key(name), role=identity.role)
     _check_account(world, state, account, now)
     changes: list[Fact] = [] if account == was else [Put(record=account, was=was)]
-    return _new_device(world, account, changes, request.device, identity.expires_at, now)
+    fence = bool(changes)
+    return evolve(_new_device(world, account, changes, request.device, identity.expires_at, now), fence=fence)
 
 
 # ── in ───────────────────────────────────────────────────────────────────────────────────────────────────────────────

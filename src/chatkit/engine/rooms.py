@@ -39,7 +39,8 @@ def create_room(world: World, state: SessionState, request: m.CreateRoom, now: M
     topic = _fitting_topic(world, request.topic or "")
     world.check_one_more(state)
     record = world.new_room(name, now.time, topic=topic, private=bool(request.private), created_by=user.principal)
-    return Proposal(CreateRoom(room=record, owner=Member(room_id=record.room_id, principal=user.principal, role=OWNER)))
+    owner = Member(room_id=record.room_id, principal=user.principal, role=OWNER)
+    return Proposal(CreateRoom(room=record, owner=owner), fence=True)
 
 
 def _free_name(world: World, wanted: str, room_id: str) -> str:

@@ -43,9 +43,13 @@ class Index:
             if not holders:
                 self._holders.pop(look, None)
 
+    def holders(self, name: str) -> set[str]:
+        """Return whoever holds a name like this one."""
+        return {found for look in looks(name) for found in self._holders.get(look, ())}
+
     def others(self, name: str, holder: str) -> bool:
         """Whether anybody else holds a name like this one."""
-        return any(found != holder for look in looks(name) for found in self._holders.get(look, ()))
+        return bool(self.holders(name) - {holder})
 
 
 class World:

@@ -13,6 +13,8 @@ from confusable_homoglyphs import confusables
 
 INVISIBLE = frozenset("\u200c\u200d\u200e\u200f")
 """Joiners and marks of direction: they show nothing of their own."""
+STROKES = {"\u04cf": "l"}
+"""Where fonts disagree with the standard's table: a small palochka is drawn as the capital one, a plain stroke."""
 
 
 @lru_cache(maxsize=4096)
@@ -53,7 +55,7 @@ def _prototypes() -> dict[str, str]:
         others = [_visible(one["c"]) for one in alike_ones]
         if len(others) == 1 and (others[0] != character) and _is_prototype_of(others[0], character):
             found[character] = others[0]
-    return found
+    return found | STROKES
 
 
 def _visible(text: str) -> str:

@@ -89,7 +89,7 @@ class LoggedIn:
 
     user: str
     role: str
-    token: str
+    token: str = field(repr=False)
     rooms: tuple[Summary, ...]
     resume: Mapping[str, Literal["ok", "reset"]] | None = None
 

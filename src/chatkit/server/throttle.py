@@ -77,7 +77,7 @@ class Throttle:
 
     def check(self, address: str | None, key: str | None, now: float) -> float | None:
         """Count one try from an IP address (None: from within this process) and return None; or count nothing and
-        return the seconds to wait. ``key`` is the case-mapped name it is for; None: a new password, which is no guess."""
+        return the seconds to wait. ``key`` is the case-mapped name it is for; None: a new password, no guess at one."""
         buckets = self._buckets(_network_of(address), key, now)
         waits = [bucket.take(now) for bucket in buckets]
         if not any(waits):
