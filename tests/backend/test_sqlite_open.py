@@ -177,3 +177,23 @@ async def test_a_locked_database(path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         await refused(path, "another program has locked it")
+
+
+def modes(directory: Path) -> set[int]:
+    return {file.stat().st_mode & 0o777 for file in directory.iterdir()}
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o000])
+async def test_what_is_made_is_private(path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        async with opened(path, ROOM, post()):
+            assert modes(path.parent) == {0o600}
+    finally:
+        os.umask(before)
+
+
+async def test_permissions_that_somebody_gave_stay(path: Path) -> None:
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o640))
+    async with opened(path, ROOM, post()):
+        assert modes(path.parent) == {0o640}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -32,6 +34,14 @@ class Party:
         """Run a bot, and let somebody come who talks to it."""
         await self.run(bot)
         return await self.person("ann")
+
+
+@contextmanager
+def nobodys_port() -> Iterator[int]:
+    """A port at which nobody listens, for as long as the block lasts."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
 
 
 def answered(text: str, by: str | None = None) -> Callable[[Event], bool]:

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import pytest
 import trio
-from party import answered, in_memory_only
+from party import answered
 
 from chatkit import Bot, Context
 from chatkit.bot import JobContext, Plugin, command, daily, every, lifespan, listen, once
@@ -47,20 +47,6 @@ async def test_every_daily_and_once(chat: Chat) -> None:
     assert heard.count("'lunch 12:02'") == 1  # 13:02 in Berlin, in winter; due tomorrow again
     assert [str(job.next_at) for job in bot.jobs_running][1] == "2030-01-02 12:02:00+00:00"
     assert heard.count("'hello") == 1
-
-
-@in_memory_only
-async def test_day_after_day(chat: Chat) -> None:
-    bot = Bot("b")
-
-    @bot.daily("08:00")
-    async def morning(ctx: JobContext) -> None:
-        await ctx.say(f"{ctx.now():%d %H:%M}")
-
-    ann = await chat.person("ann")
-    await chat.run(bot)
-    for day in ("02", "03"):
-        await ann.hears(f"{day} 08:00", within=86_401)
 
 
 async def test_a_failing_job_is_retried_and_counted(chat: Chat, caplog: pytest.LogCaptureFixture) -> None:

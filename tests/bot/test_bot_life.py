@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from party import Party, answered
+from party import Party, answered, nobodys_port
 
 from chatkit import Bot, Context, ServerConfig, open_server
 from chatkit.bot import FileMemory, JobContext, Memory, RamMemory
@@ -356,8 +356,8 @@ async def test_a_graceful_stop_lets_handlers_end_within_a_deadline(chat: Chat) -
 
 async def test_a_server_that_is_not_there_is_told() -> None:
     bot = Bot("b", memory=RamMemory())
-    with pytest.raises(ConnectFailed):
-        await bot.serve("tcp://127.0.0.1:1")
+    with nobodys_port() as port, pytest.raises(ConnectFailed):
+        await bot.serve(f"tcp://127.0.0.1:{port}")
 
 
 async def test_the_end_of_the_link_is_told() -> None:
@@ -372,7 +372,8 @@ async def test_the_end_of_the_link_is_told() -> None:
             await bot.serve(server.addresses[0], reconnect=False)
 
 
-async def test_a_bot_outlives_its_server() -> None:
+async def test_a_bot_outlives_its_server(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     bot, jobs = Bot("b", memory=RamMemory()), list[int]()
 
     @bot.command
@@ -395,6 +396,11 @@ async def test_a_bot_outlives_its_server() -> None:
             await ann.hears("pong", within=10)
             bot.stop()
     assert jobs
+    said = [record.getMessage() for record in caplog.records if record.name == "chatkit.bot"]
+    assert [line.partition(":")[0] for line in said if "link" in line or "back" in line] == [
+        "b has lost its link and tries to come back",
+        "b is back",
+    ]
 
 
 async def test_cancelled_at_every_await_others_are_undisturbed() -> None:
@@ -571,7 +577,22 @@ async def test_chatkit_bot_new_writes_a_bot_with_a_test(tmp_path: Path) -> None:
         (["new", "no/name"], "may not contain"),
         (["run", "nothing.py"], "there is no file"),
         (["run", "dicey/bot.py:missing"], "has no bot called missing"),
+        (["run", "dicey"], "there is no file dicey"),
+        (["run", "dicey/bot.py", "--memory", "no/b.db"], "no/b.db: No such file or directory"),
         (["dance"], "there is no chatkit bot dance"),
     ]:
         code, said = await run("chatkit", "bot", *words, cwd=tmp_path)
         assert (code == 0, text in said, "Traceback" in said) == (False, True, False), said
+    with nobodys_port() as port:
+        code, said = await run("chatkit", "bot", "run", "dicey/bot.py", f"ws://127.0.0.1:{port}", cwd=tmp_path)
+    assert (code == 0, "nobody listens there" in said, "Traceback" in said) == (False, True, False), said
+    for source, text in [
+        ("def x(:\n", "SyntaxError: invalid syntax"),
+        ("import nowhere_to_be_found\n", "ModuleNotFoundError"),
+        ("bot = 1 / 0\n", "ZeroDivisionError: division by zero"),
+        ("from chatkit import Bot\nbot = Bot('b')\n@bot.command\ndef f(ctx): ...\n", "a handler is an async function"),
+    ]:
+        (tmp_path / "broken.py").write_text(source)
+        code, said = await run("chatkit", "bot", "run", "broken.py", cwd=tmp_path)
+        assert said.startswith("chatkit: broken.py cannot be run:")
+        assert (code == 0, text in said, "cyclopts" in said, "importlib" in said) == (False, True, False, False), said

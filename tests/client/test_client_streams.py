@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from chatkit.client import Message, Room
-from chatkit.errors import Disconnected
+from chatkit.errors import Disconnected, UsageError
 from chatkit.protocol import messages as m
 from chatkit.server import ServerConfig
 from chatkit.testing import Person, open_test_server
@@ -26,6 +26,15 @@ async def say(person: Person, count: int, start: int = 1, room: str = "general")
 
 async def take(stream: Any, count: int) -> list[int]:
     return [(await stream.__anext__()).seq for _ in range(count)]
+
+
+async def test_what_is_neither_text_nor_bytes_is_not_said() -> None:
+    async with open_test_server(config=OPEN) as here:
+        ann = await here.person("ann")
+        with pytest.raises(UsageError, match="not int"):
+            await ann.room().send(42)  # type: ignore[arg-type]
+        assert not ann.room().state.pending
+        assert (await ann.room().send(bytearray(b"x"))).binary == b"x"  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("keep", [3, 1000])

@@ -84,7 +84,7 @@ async def test_the_environment(tmp_path: Path) -> None:
         (["--tls-key", "key.pem"], "tls_key is set and tls_cert is not"),
         (["--tls-cert", "cert.pem"], "no address to listen on begins with wss:// or tls://"),
         (["--listen", "wss://127.0.0.1:0"], "needs a certificate: --tls-cert and --tls-key"),
-        (["--origin", "https://a.example/path"], "expected scheme, host and port alone"),
+        (["--listen", "ws://127.0.0.1:0", "--origin", "https://a.b/path"], "expected scheme, host and port alone"),
     ],
 )
 async def test_what_is_wrong_is_said_in_one_line(arguments: list[str], sentence: str, tmp_path: Path) -> None:

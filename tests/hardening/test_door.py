@@ -22,6 +22,7 @@ from chatkit.server import ServerConfig
 from chatkit.server.door import Door, Pass
 from chatkit.server.statistics import Counters
 
+LONG = "TORTURE_STRANGERS" in os.environ
 STRANGERS = int(os.environ.get("TORTURE_STRANGERS", "500"))
 ATTACKER = "127.0.0.2"
 SETTLED = 12.0
@@ -40,8 +41,8 @@ class Visitors:
         self.door = Door(ServerConfig(**limits), self.counters)  # type: ignore[arg-type]
         self.thrown_out: list[str] = []
 
-    def come(self, peer: str) -> Pass | None:
-        return self.door.enter(peer, self._noting(peer))
+    def come(self, peer: str, now: float = 0.0) -> Pass | None:
+        return self.door.enter(peer, self._noting(peer), now)
 
     def _noting(self, peer: str) -> Callable[[], None]:
         return lambda: self.thrown_out.append(peer)
@@ -100,6 +101,22 @@ def test_the_cap_on_strangers_makes_the_oldest_go_and_nobody_who_is_logged_in() 
     for number in range(2, 6):
         assert visitors.come(f"10.0.0.{number}:1")
     assert visitors.thrown_out == ["10.0.0.2:1", "10.0.0.3:1"]
+
+
+def test_where_many_wait_nobody_waits_long() -> None:
+    visitors = Visitors(crowd=3, crowd_timeout=10)
+    passes = [visitors.come(f"10.0.0.{number}:1", float(number)) for number in range(6)]
+    assert passes[1]
+    passes[1].logged_in()
+    visitors.door.hurry(9.9)
+    assert visitors.thrown_out == []
+    visitors.door.hurry(12.0)
+    assert visitors.thrown_out == ["10.0.0.0:1", "10.0.0.2:1"]
+    visitors.door.hurry(30.0)
+    assert visitors.thrown_out == [f"10.0.0.{number}:1" for number in (0, 2, 3, 4, 5)], "they came in a crowd"
+    late = [visitors.come(f"10.0.1.{number}:1", 40.0) for number in range(2)]
+    visitors.door.hurry(60.0)
+    assert all(one in visitors.door._inside for one in late), "two are no crowd"
 
 
 def test_without_rates_the_caps_per_address_are_off_and_the_others_stay() -> None:
@@ -165,6 +182,8 @@ BROKEN_OFF = {
     "tls": CLIENT_HELLO,
 }
 """Handshakes of which some first part is sent."""
+IMPATIENT = () if LONG else ("--set", "transport.handshake_timeout=1.5", "--set", "crowd_timeout=1.5")
+"""In the short form nobody waits ten seconds."""
 SECURED = 10
 """Of so many strangers over TLS one has shaken hands about TLS, and breaks off behind it."""
 
@@ -257,16 +276,23 @@ async def test_half_open_handshakes(
                 )
 
 
-@pytest.mark.skipif("TORTURE_STRANGERS" not in os.environ, reason="waits for the deadline of ten seconds")
 @pytest.mark.parametrize("kind", BROKEN_OFF)
 async def test_handshakes_held_for_ever_are_ended_by_the_server(
-    kind: str, tls_options: tuple[str, ...], contexts: Contexts, tmp_path: Path
+    kind: str,
+    tls_options: tuple[str, ...],
+    contexts: Contexts,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    async with street(tmp_path, contexts, "--no-rate-limits", *tls_options) as here:
+    async with street(tmp_path, contexts, "--no-rate-limits", *IMPATIENT, *tls_options) as here:
         links: list[Raw] = []
         try:
             await here.knock(next(url for url in here.urls if url.startswith(f"{kind}:")), links)
-            await here.back_to_quiet()
+            settled = await here.back_to_quiet()
+            good = await here.good_logins("d")
         finally:
             for raw in links:
                 raw.close()
+    assert good < GOOD_LOGIN
+    with capsys.disabled():
+        print(f"\n{STRANGERS} handshakes held for ever over {kind}: free again after {settled:.1f} s")

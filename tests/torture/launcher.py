@@ -11,6 +11,7 @@ import os
 
 os.write(1, b"pid %d\n" % os.getpid())  # before the imports: a tracer may end us in the middle of them
 
+import ctypes
 import gc
 import json
 import signal
@@ -34,9 +35,31 @@ def tell() -> None:
     gc.collect()
     statistics = trio.lowlevel.current_statistics()
     resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
-    blocks = sys.getallocatedblocks()
-    line = json.dumps({"tasks": statistics.tasks_living, "resident": resident, "blocks": blocks})
+    told = {"tasks": statistics.tasks_living, "resident": resident, "blocks": sys.getallocatedblocks(), "heap": heap()}
+    line = json.dumps(told)
     os.write(1, f"holds {line}\n".encode())
+
+
+class Mallinfo2(ctypes.Structure):
+    """What glibc tells of its heap."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+        )
+    )
+
+
+def heap() -> int:
+    """Return the bytes that are in use of what the C library gave out; 0 where it does not tell."""
+    mallinfo = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if mallinfo is None:
+        return 0
+    mallinfo.restype = Mallinfo2
+    told = mallinfo()
+    return int(told.uordblks + told.hblkhd)
 
 
 def set_pragma(pragma: str) -> None:

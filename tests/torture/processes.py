@@ -47,6 +47,9 @@ class Holdings:
     """Bytes of memory. The interpreter keeps most of what it once had, for the next time."""
     blocks: int
     """Pieces of memory that Python's objects hold."""
+    heap: int
+    """Bytes in use of what the C library gave out: whatever is larger than a small object, and all that is not
+    Python's."""
 
 
 @define(eq=False)
@@ -76,7 +79,9 @@ class ServerProcess:
         while not (line := await self.next_line()).startswith("holds "):
             pass
         told = json.loads(line.removeprefix("holds "))
-        return Holdings(told["tasks"], tuple(sorted(self._descriptors())), told["resident"], told["blocks"])
+        return Holdings(
+            told["tasks"], tuple(sorted(self._descriptors())), told["resident"], told["blocks"], told["heap"]
+        )
 
     def _descriptors(self) -> Iterator[str]:
         for entry in Path(f"/proc/{self.pid}/fd").iterdir():

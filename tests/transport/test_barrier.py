@@ -239,6 +239,23 @@ async def test_the_peers_close_is_answered() -> None:
         assert not (await visitor.hear()).endswith(b"x")
 
 
+async def test_what_was_said_before_a_close_is_taken_and_answered_before_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    for taken in (True, False):
+        async with guest() as visitor:
+            await visitor.say(request())
+            await visitor.say(masked(1, b"{}") + masked(8, (4000).to_bytes(2, "big")))
+            assert b"\x88\x02\x0f\xa0" not in await visitor.hear()
+            if taken:
+                assert await visitor.connection.receive() == b"{}"
+                visitor.connection.push(visitor.connection.format.frame(b"[]"))
+                assert (await visitor.hear()).endswith(b"\x81\x02[]\x88\x02\x0f\xa0")
+            else:  # nobody takes it
+                await trio.sleep(OPTIONS.close_timeout + 0.1)
+                assert (await visitor.hear()).endswith(b"\x88\x02\x0f\xa0")
+
+
 async def test_reading_stops_while_nobody_receives() -> None:
     options = OPTIONS
     async with guest() as visitor:

@@ -73,13 +73,15 @@ _REASONS = {
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
-    """Open the database for writing; make it, or bring it up to date, first.
+    """Open the database for writing; make it, or bring it up to date, first. What is made here, its owner alone may
+    read: it will hold what people say, and hashes of their passwords.
 
     Raises `StorageUnreadable` with a sentence that names the path. A database that is not chatkit's is not touched.
     """
     _look(path)
+    _make(path)
     try:
-        connection = _connect(path, "rwc")
+        connection = _connect(path, "rw")
         try:
             _check_owner(path, connection)
             _configure(path, connection)
@@ -143,6 +145,14 @@ def _look(path: Path) -> None:
         raise unreadable(path, "permission denied") from error
     except (OSError, ValueError) as error:
         raise unreadable(path, str(error)) from error
+
+
+def _make(path: Path) -> None:
+    """Make an empty file, private, where there is none. SQLite gives its journals the same permissions."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise unreadable(path, error.strerror or str(error)) from error
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from attrs import evolve, field, frozen
 
-from chatkit.bot.converting import Converters, Unfit, is_optional
+from chatkit.bot.converting import Converters, Unfit, arms, is_literal, is_optional, is_union
 from chatkit.bot.words import Word, split
 from chatkit.errors import BadArgument, UsageError
 
@@ -120,9 +121,36 @@ def _parameter(one: inspect.Parameter, kind: Any, where: str) -> Parameter:
             return evolve(plain, takes=Takes.REST)
         case inspect.Parameter.VAR_KEYWORD:
             raise UsageError(f"{where}: **{one.name} cannot be filled from words")
-    if get_origin(kind) is list or kind is list:
-        return evolve(plain, takes=Takes.MANY, kind=(get_args(kind) or (str,))[0])
+    inner = _within_optional(kind)
+    if get_origin(inner) is list or inner is list:
+        default = None if inner is not kind and plain.default is EMPTY else plain.default
+        return evolve(plain, takes=Takes.MANY, kind=(get_args(inner) or (str,))[0], default=default)
+    if one.annotation is not EMPTY:
+        _check_default(plain, where)
     return plain
+
+
+def _within_optional(kind: Any) -> Any:
+    """What may be None otherwise: ``list[int]`` of ``list[int] | None``."""
+    among = arms(kind) if is_optional(kind) else []
+    return among[0] if len(among) == 1 else kind
+
+
+def _check_default(parameter: Parameter, where: str) -> None:
+    """Refuse a default that no word could have become; None is always one."""
+    default, kinds = parameter.default, arms(parameter.kind) if is_union(parameter.kind) else [parameter.kind]
+    if default is EMPTY or default is None:
+        return
+    for kind in kinds:
+        if is_literal(kind):
+            fits = default in get_args(kind)
+        elif kind in (str, int, float, bool, timedelta, datetime):
+            fits = isinstance(default, (int, float) if kind is float else kind)
+        else:
+            fits = True  # a type of the bot's own: it knows better
+        if fits:
+            return
+    raise UsageError(f"{where}: the default of {parameter.name} is {default!r}, which is none of its type")
 
 
 class _Filling:

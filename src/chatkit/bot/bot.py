@@ -255,6 +255,8 @@ class Bot(Scope):
             await self.memory.aclose()
 
     async def _serve(self, where: str | Connect, options: dict[str, Any], task_status: trio.TaskStatus[None]) -> None:
+        for scope in self.scopes:
+            scope.check(self.converters)
         token = await Shelf(self.memory, self.name, "self", trio.Lock()).get("token")
         options = {"token": token} | options
         link = connect(where, user=self.name, **options) if isinstance(where, str) else where(user=self.name, **options)

@@ -64,13 +64,15 @@ class Tree:
 
     def add(self, entry: Command | Tree, *names: str) -> None:
         """Add an entry under its names. Raises `UsageError` if one is taken or has a space in it."""
+        keys: list[str] = []
         for name in names:
-            key = name.casefold()
-            if not key or len(key.split()) != 1:
+            if not isinstance(name, str) or [name] != name.split():
                 raise UsageError(f"{name!r} cannot be the name of a command: it is one word")
-            if key in self.names:
+            key = name.casefold()
+            if key in self.names or key in keys:
                 raise UsageError(f"there is a command {' '.join((*self.path, name))!r} already")
-            self.names[key] = entry
+            keys.append(key)
+        self.names |= dict.fromkeys(keys, entry)
 
     def find(self, line: str) -> tuple[Command | Tree, str] | None:
         """Return the entry that a line names, and what follows the name; None if it names none."""
@@ -116,7 +118,7 @@ def make_command(
     hidden: bool,
 ) -> Command:
     """Return the command of a function: its name without trailing underscores, its signature, its docstring."""
-    name = name or name_of(function)
+    name = name_of(function) if name is None else name
     if not inspect.iscoroutinefunction(function):
         raise UsageError(f"{name}: a handler is an async function")
     return Command(

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from chatkit.bot.command import Command, Handler
+from chatkit.bot.contain import contained
 from chatkit.bot.context import Context
 from chatkit.bot.guard import Guard
 from chatkit.bot.routing import Call
@@ -35,7 +36,7 @@ async def handle(call: Call, context: Context, bot: Scope, deadline: float) -> b
     """Run a handler. Return False if it could not come to its end because the link is gone for good: the event is not
     dealt with then."""
     try:
-        await _guarded(call, context, bot, deadline)
+        await contained(_guarded(call, context, bot, deadline))
     except Exception as error:
         return await _ended_by(error, call, context, bot)
     except BaseExceptionGroup as group:
@@ -102,7 +103,7 @@ async def _report(error: Exception, call: Call, context: Context, bot: Scope) ->
         if hook is None or isinstance(error, NotAllowed | ConversationEnded):
             continue
         try:
-            await hook(context, error)
+            await contained(hook(context, error))
             return
         except Exception as passed_on:
             error = passed_on

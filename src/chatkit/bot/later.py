@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 from attrs import define
 
+from chatkit.bot.contain import contained
 from chatkit.bot.job import FIRST_WAIT, LONGEST_NAP, LONGEST_WAIT
 from chatkit.bot.schedule import Seconds, seconds_of
 from chatkit.errors import StorageUnavailable, UsageError
@@ -125,7 +126,7 @@ class Later:
         failing: dict[str, _Failing],
     ) -> None:
         try:
-            await self._function(context(self.name, id, at), **arguments)
+            await contained(self._function(context(self.name, id, at), **arguments))
             await self._running().delete(id)
             failing.pop(id, None)
         except Exception as error:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from chatkit.bot.contain import contained
 from chatkit.bot.context import JobContext
 from chatkit.bot.job import Job, supervise
 from chatkit.bot.ops import Ops
@@ -62,7 +63,7 @@ class Loaded:
             nursery.start_soon(later.run, shelf, self._running.client.new_op, bot.now, self._context)
 
     async def _run_job(self, job: Job, due: datetime) -> None:
-        await job.declared.function(self._context(job.name, f"{job.runs}", due))
+        await contained(job.declared.function(self._context(job.name, f"{job.runs}", due)))
 
     def _context(self, name: str, id: str, due: datetime) -> JobContext:
         return JobContext(self._running, Ops(self._running.bot.name, self.scope.name, name, id, due.isoformat()), due)

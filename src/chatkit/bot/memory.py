@@ -114,7 +114,7 @@ class FileMemory(Memory):
             with suppress(FileExistsError):
                 os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         except OSError as error:
-            raise StorageUnreadable(f"{self.path}: {error}") from error
+            raise StorageUnreadable(f"{self.path}: {error.strerror}") from error
 
     async def progress(self, bot: str) -> dict[str, Progress]:
         """Return how far a bot has got, by room."""

@@ -28,7 +28,7 @@ from chatkit.bot.question import Question
 from chatkit.bot.routing import Call, calls_for
 from chatkit.bot.scope import Scope
 from chatkit.bot.speaking import Speaker
-from chatkit.client import Client, Connected, Position
+from chatkit.client import Client, Connected, Position, Reconnecting, Status
 from chatkit.errors import ConversationEnded, StorageUnavailable
 from chatkit.protocol.messages import CaughtUp, RoomCreated, UserLeft, UserRenamed
 
@@ -66,6 +66,7 @@ class Running:
         self._dirty = trio.Event()
         self._lanes_changed = trio.Event()
         self._taking = True
+        self._is_away = False
         self._work: trio.Nursery
         self._scopes: trio.Nursery
 
@@ -112,8 +113,7 @@ class Running:
 
     async def load(self, scope: Scope) -> None:
         """Begin a scope's life: its life span, then its jobs and handlers. Raises what its life span raises."""
-        for command in scope.commands():
-            command.signature.check(self.bot.converters, command.full_name)
+        scope.check(self.bot.converters)
         loaded = Loaded(scope, self)
         await self._scopes.start(loaded.run)
         self.loaded[scope] = loaded
@@ -307,10 +307,20 @@ class Running:
             self._dirty = trio.Event()
             await self._save_all()
 
+    def _log(self, status: Status) -> None:
+        """Say when the link is lost and when it is back, once each."""
+        if isinstance(status, Reconnecting) and not self._is_away:
+            log.warning("%s has lost its link and tries to come back: %s", self.bot.name, status.why)
+            self._is_away = True
+        elif isinstance(status, Connected) and self._is_away:
+            log.info("%s is back", self.bot.name)
+            self._is_away = False
+
     async def _keep_token(self) -> None:
         """Keep the session's token, which lets the next run take over from one that was killed."""
         kept = ""
         async for status in self.client.statuses():
+            self._log(status)
             if isinstance(status, Connected) and self.client.token != kept:
                 kept = self.client.token
                 try:

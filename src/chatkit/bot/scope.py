@@ -11,6 +11,7 @@ from typing import Any, TypeAlias, TypeVar, overload
 from attrs import frozen
 
 from chatkit.bot.command import Command, ErrorHook, Function, Handler, Tree, make_command, name_of
+from chatkit.bot.converting import Converters
 from chatkit.bot.filter import Filter, everything
 from chatkit.bot.guard import Guard
 from chatkit.bot.job import JobDeclared, OnFailure
@@ -75,6 +76,8 @@ class Commands:
         """
 
         def declare(function: F) -> F:
+            if isinstance(aliases, str):
+                raise UsageError(f"aliases are a list of names: [{aliases!r}]")
             command = make_command(
                 function,
                 name=name,
@@ -217,11 +220,18 @@ class Scope(Commands):
 
     def lifespan(self, function: Callable[[Any], AsyncIterator[Any]]) -> Callable[[Any], AsyncIterator[Any]]:
         """Let an async generator of the bot open what is needed, ``yield`` once, and close it: as long as this runs."""
+        if not inspect.isasyncgenfunction(function):
+            raise UsageError(f"{name_of(function)}: a life span is an async generator function that yields once")
         self.life = asynccontextmanager(function)
         return function
 
     def _lifespan(self) -> Callable[[Callable[[Any], AsyncIterator[Any]]], Any]:
         return self.lifespan
+
+    def check(self, converters: Converters) -> None:
+        """Raise `UsageError` if a command has a parameter that no word can become."""
+        for command in self.commands():
+            command.signature.check(converters, command.full_name)
 
     def commands(self) -> list[Command]:
         """Return every command declared here, by name."""

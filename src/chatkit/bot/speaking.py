@@ -12,7 +12,7 @@ import trio
 from attrs import frozen
 
 from chatkit.client import Client, Message, Room
-from chatkit.errors import ChatError, Disconnected, RequestFailed
+from chatkit.errors import ChatError, Disconnected, RequestFailed, UsageError
 
 TRIES = 6
 """Times a message whose outcome is unknown is said, before the handler is told."""
@@ -45,8 +45,11 @@ class Speaker:
         """Say something; return it as it is kept.
 
         What was said before under this op counts, even if the words were others: a handler that is run again after a
-        crash may throw another die. It is looked for behind ``after``. Raises `RequestFailed`, `Disconnected`.
+        crash may throw another die. It is looked for behind ``after``. Raises `RequestFailed`, `Disconnected`,
+        `UsageError` for what is neither text nor bytes.
         """
+        if not isinstance(said, str | bytes):
+            raise UsageError(f"a bot says text or bytes, not {type(said).__name__}")
         wait = FIRST_WAIT
         for tries_left in reversed(range(TRIES)):
             try:

@@ -15,7 +15,7 @@ from chatkit.client.message import Message, Pending
 from chatkit.client.order import AuditStream, BanInfo, pause_of, seconds_of
 from chatkit.client.state import RoomState
 from chatkit.client.streams import EntryStream, MessageStream
-from chatkit.errors import ProtocolError, RequestFailed
+from chatkit.errors import ProtocolError, RequestFailed, UsageError
 from chatkit.protocol import messages as m
 from chatkit.protocol import moderation as mod
 from chatkit.protocol import times
@@ -76,8 +76,10 @@ class Room:
         `RequestFailed` (``empty_message``, ``too_large``, ``not_in_room``, ``op_conflict``, ``storage_unavailable``:
         kept or not, repeat it with the same op), `Disconnected` when the link is gone for good. Cancelling waits no
         longer: it may be kept all the same, and with an outbox it will be. With an outbox this also waits while the
-        server cannot keep anything, instead of raising ``storage_unavailable``.
+        server cannot keep anything, instead of raising ``storage_unavailable``. `UsageError` for anything else.
         """
+        if not isinstance(said, str | bytes | bytearray | memoryview):
+            raise UsageError(f"text or bytes can be said, not {type(said).__name__}")
         text, binary = (said, None) if isinstance(said, str) else (None, bytes(said))
         op = op or self.client.new_op()
         state = self.client.state

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -81,8 +82,19 @@ def _load_module(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(path.resolve().parent))
     sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UsageError(f"{path} cannot be run:\n{_from_the_file(error, path)}") from error
     return module
+
+
+def _from_the_file(error: Exception, path: Path) -> str:
+    """Return the traceback from the bot's file on: what led there is not its author's."""
+    at = error.__traceback__
+    while at is not None and at.tb_frame.f_code.co_filename != str(path.resolve()):
+        at = at.tb_next
+    return "".join(traceback.format_exception(error.with_traceback(at), chain=at is not None)).rstrip()
 
 
 def new_bot(name: Annotated[str, Parameter(help="The bot's name, and that of the directory to make.")]) -> int:
@@ -144,6 +156,7 @@ trio_mode = true
 """,
     ".gitignore": """\
 *.bot.db*
+chat.db*
 __pycache__/
 """,
 }

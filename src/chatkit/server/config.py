@@ -89,6 +89,10 @@ class ServerConfig:
     """Connections that have not logged in; when one more comes the oldest is dropped."""
     max_strangers_per_address: int = 200
     """Connections from one address that have not logged in, so that an attacker only ever crowds out himself."""
+    crowd: int = 100
+    """Connections that have not logged in, from which on they are taken for an attack: they are hurried."""
+    crowd_timeout: float = 10.0
+    """In a crowd, a link that is not logged in by then is dropped: a program needs less, who types by hand waits."""
 
     # All sessions
     in_flight_total_bytes: int = 67_108_864

@@ -1,8 +1,8 @@
 """How many may be connected: in all, from one address, and without having logged in.
 
 Laws: an arrival over a cap is turned away or makes the one that has waited longest leave, never anybody logged in;
-whoever has left is no longer counted. Who comes through a trusted proxy counts under its own address, as soon as the
-proxy has said it.
+where many wait to log in, nobody waits long; whoever has left is no longer counted. Who comes through a trusted proxy
+counts under its own address, as soon as the proxy has said it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from chatkit.transport.proxied import host_of, is_trusted, networks
 class Pass:
     """One connection's place among those that are counted."""
 
-    __slots__ = ("_door", "address", "throw_out", "waiting")
+    __slots__ = ("_door", "address", "hurried", "since", "throw_out", "waiting")
 
-    def __init__(self, door: Door, throw_out: Callable[[], None]) -> None:
+    def __init__(self, door: Door, throw_out: Callable[[], None], since: float) -> None:
         self._door = door
         self.address: str | None = None
         self.throw_out = throw_out
+        self.since = since
+        self.hurried = False
         self.waiting = True
 
     def identify(self, peer: str) -> bool:
@@ -52,20 +54,34 @@ class Door:
         self._by_address: Counter[str] = Counter()
         self._waiting_by_address: dict[str, dict[Pass, None]] = {}
 
-    def enter(self, peer: str, throw_out: Callable[[], None]) -> Pass | None:
+    def enter(self, peer: str, throw_out: Callable[[], None], now: float = 0.0) -> Pass | None:
         """Count an arrival; None if it may not come in. ``throw_out`` ends its connection at once: it is called if
-        it has waited longest without logging in when there are too many such."""
+        it has waited longest without logging in when there are too many such, or too long when there are many."""
         if len(self._inside) >= self._config.max_connections:
             self._counters.turned_away["full"] += 1
             return None
-        entering = Pass(self, throw_out)
+        entering = Pass(self, throw_out, now)
         if not self._identify(entering, peer):
             return None
         self._inside.add(entering)
         self._waiting[entering] = None
         if len(self._waiting) > self._config.max_strangers:
             self._drop(next(iter(self._waiting)))
+        entering.hurried = self._crowded
         return entering
+
+    @property
+    def _crowded(self) -> bool:
+        return len(self._waiting) > self._config.crowd
+
+    def hurry(self, now: float) -> None:
+        """Make those go who have waited longer than is allowed where many wait, or where many waited when they came."""
+        crowded, latest = self._crowded, now - self._config.crowd_timeout
+        for waiting in list(self._waiting):
+            if waiting.since > latest:
+                break
+            if crowded or waiting.hurried:
+                self._drop(waiting)
 
     def _identify(self, known: Pass, peer: str) -> bool:
         config, address = self._config, None if is_trusted(peer, self._proxies) else address_of(peer)

@@ -50,27 +50,28 @@ class SessionLimits:
     """One session's buckets."""
 
     def __init__(self, rates: Rates) -> None:
-        self._bytes = Bucket(rates.bytes)
-        self._scopes = {
-            "messages": Bucket(rates.messages),
-            "reads": Bucket(rates.reads),
-            "requests": Bucket(rates.requests),
-            "logins": Bucket(rates.logins),
-        }
-        self._refusals = Bucket(rates.refusals)
+        self._rates = rates
+        self._buckets: dict[str, Bucket] = {}  # made when first needed: most people only listen
 
     def check(self, request: m.Request[Any], size: int, now: float) -> Refusal | None:
         """Count a request of ``size`` bytes; return why it is refused, or None."""
         scope = scope_of(request)
-        wait = self._bytes.take(now, size)
+        wait = self._bucket("bytes").take(now, size)
         if wait:
             return _refused("bytes", wait)
-        wait = self._scopes[scope].take(now)
+        wait = self._bucket(scope).take(now)
         return _refused(scope, wait) if wait else None
 
     def flooding(self, now: float) -> bool:
         """Count a refusal; say whether there are so many that the link should end."""
-        return self._refusals.take(now) > 0
+        return self._bucket("refusals").take(now) > 0
+
+    def _bucket(self, scope: str) -> Bucket:
+        bucket = self._buckets.get(scope)
+        if bucket is None:
+            rate: Rate = getattr(self._rates, scope)
+            bucket = self._buckets[scope] = Bucket(rate)
+        return bucket
 
 
 def scope_of(request: m.Request[Any]) -> str:

@@ -69,11 +69,14 @@ class Requests:
     async def run(self) -> None:
         """Serve until the link ends. Raises `Disconnected`."""
         session = self._session
-        with trio.move_on_after(self._core.config.login_timeout) as patience:
-            await self._serve_all(until_login=True)
-        if patience.cancelled_caught and not self._logged_in:
-            session.end(4401, "not logged in in time", reconnect=True)
-        await self._serve_all()
+        try:
+            with trio.move_on_after(self._core.config.login_timeout) as patience:
+                await self._serve_all(until_login=True)
+            if patience.cancelled_caught and not self._logged_in:
+                session.end(4401, "not logged in in time", reconnect=True)
+            await self._serve_all()
+        finally:
+            vars(self).pop("_anew", None)  # it knows this object: a connection is to go without the garbage collector
 
     async def _serve_all(self, *, until_login: bool = False) -> None:
         session = self._session

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from chatkit.client import Client
 
 DEFAULT_STORE = "sqlite:///chat.db"
+HURRY_SECONDS = 0.5
+"""Between two looks at those who have not logged in."""
 CROWDED = "too many connections from this address"
 BROKE = frozenset({1001, 1006})
 """Codes of a link that ended without a goodbye, or of a page that is being reloaded."""
@@ -147,6 +149,7 @@ class Server:
             background.start_soon(core.measure_delay)
             background.start_soon(keep_log)
             background.start_soon(core.end_lost_sessions)
+            background.start_soon(self._hurry_strangers)
             background.start_soon(keep_heartbeat, core)
             background.start_soon(keep_trimmed, core)
             background.start_soon(core.keep_current)
@@ -173,6 +176,11 @@ class Server:
                 await ended.wait()
         connections.cancel_scope.cancel()
 
+    async def _hurry_strangers(self) -> None:
+        while True:
+            await trio.sleep(HURRY_SECONDS)
+            self._door.hurry(trio.current_time())
+
     async def _accept_all(self, listener: Listener, connections: trio.Nursery) -> None:
         while not self._stopping.is_set():
             try:
@@ -186,7 +194,7 @@ class Server:
         bind(connection=number, address=arrival.peer)
         try:
             async with trio.open_nursery() as nursery:
-                entered = self._door.enter(arrival.peer, nursery.cancel_scope.cancel)
+                entered = self._door.enter(arrival.peer, nursery.cancel_scope.cancel, trio.current_time())
                 if entered is not None:
                     try:
                         await self._shake_hands(arrival, number, nursery, entered)
@@ -242,6 +250,7 @@ class Server:
             try:
                 await self._say_goodbye(session, gone)
             finally:
+                gone = None  # it knows this frame: together they would keep the connection until garbage is collected
                 del self._sessions[session]
                 ended.set()
 

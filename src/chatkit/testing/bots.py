@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import Any
 
 import trio
@@ -47,6 +48,7 @@ class Chat:
         self._nursery = nursery
         self._memories: dict[str, Memory] = {}
         self._runs: list[BotRun] = []
+        self._still = _StandsStill()
 
     def now(self) -> datetime:
         """Return the time of day here, for the server and for bots: it goes by Trio's clock, from 2030-01-01 12:00."""
@@ -69,7 +71,7 @@ class Chat:
         """
         over = over or self.over
         kept = memory or self._memories.setdefault(bot.name, RamMemory())
-        run = BotRun(bot, _MortalMemory(kept))
+        run = BotRun(bot, _MortalMemory(kept, self._still))
         where = self.server.server.connect if over is None else self.server.address(over)
         await self._nursery.start(run.live, where, self.clock, options)
         self._runs.append(run)
@@ -138,31 +140,58 @@ class ChatClock:
 
 
 class _MortalMemory(Memory):
-    """A memory that takes nothing more from a bot that has crashed."""
+    """A memory that takes nothing more from a bot that has crashed. While a file is read or written no clock jumps."""
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Memory, still: _StandsStill) -> None:
         self._memory = memory
         self.alive = True
+        self._still = still
 
     async def progress(self, bot: str) -> dict[str, Progress]:
-        return await self._memory.progress(bot)
+        with self._still:
+            return await self._memory.progress(bot)
 
     async def save_progress(self, bot: str, progress: Mapping[str, Progress]) -> None:
         if self.alive:
-            await self._memory.save_progress(bot, progress)
+            with self._still:
+                await self._memory.save_progress(bot, progress)
 
     async def read(self, bot: str, shelf: str, key: str) -> str | None:
-        return await self._memory.read(bot, shelf, key)
+        with self._still:
+            return await self._memory.read(bot, shelf, key)
 
     async def write(self, bot: str, shelf: str, key: str, value: str | None) -> None:
         if self.alive:
-            await self._memory.write(bot, shelf, key, value)
+            with self._still:
+                await self._memory.write(bot, shelf, key, value)
 
     async def items(self, bot: str, shelf: str) -> dict[str, str]:
-        return await self._memory.items(bot, shelf)
+        with self._still:
+            return await self._memory.items(bot, shelf)
 
     async def aclose(self) -> None:
-        await self._memory.aclose()
+        with self._still:
+            await self._memory.aclose()
+
+
+class _StandsStill:
+    """Keeps a clock that jumps from doing so while a thread works: blocks of it may overlap."""
+
+    def __init__(self) -> None:
+        self._blocks = 0
+        self._threshold = 0.0
+
+    def __enter__(self) -> None:
+        clock = trio.lowlevel.current_clock()
+        self._blocks += 1
+        if isinstance(clock, MockClock) and self._blocks == 1:
+            self._threshold, clock.autojump_threshold = clock.autojump_threshold, inf
+
+    def __exit__(self, *_: object) -> None:
+        clock = trio.lowlevel.current_clock()
+        self._blocks -= 1
+        if isinstance(clock, MockClock) and not self._blocks:
+            clock.autojump_threshold = self._threshold
 
 
 @asynccontextmanager
