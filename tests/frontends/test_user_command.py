@@ -405,6 +405,7 @@ async def test_an_act_that_meets_another_is_worked_out_anew(tmp_path: Path) -> N
 
 Command: TypeAlias = Callable[..., Awaitable[str]]
 OTHER = "another password"
+TRIES = [word for name in ("address", "account", "known") for word in ("--set", f"logins.{name}.burst=1000")]
 
 
 @asynccontextmanager
@@ -414,7 +415,7 @@ async def beside(desk: Desk, *settings: str) -> AsyncIterator[tuple[ServerProces
     async def command(*words: str) -> str:
         return (await trio.to_thread.run_sync(lambda: desk(*words))).strip()
 
-    async with serving(desk.folder, "--no-rate-limits", *settings) as server:
+    async with serving(desk.folder, "--no-rate-limits", *TRIES, *settings) as server:
         yield server, command
 
 

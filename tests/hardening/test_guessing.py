@@ -148,6 +148,12 @@ async def test_two_hundred_logins_at_once_leave_the_chat_its_time(tmp_path: Path
         assert sorted(waits)[len(waits) * 9 // 10] < 0.4
 
 
+async def test_an_office_comes_in_at_once_from_one_address(tmp_path: Path) -> None:
+    async with populated(tmp_path, 40) as server:
+        replies = await all_of(server, [("10.0.0.1", f"person{number}", PASSWORD) for number in range(40)])
+        assert Counter(map(told, replies)) == {"success": 40}
+
+
 async def test_those_who_come_back_by_token_are_not_counted(tmp_path: Path) -> None:
     async with populated(tmp_path, 1) as server:
         reply = await log_in(server, "10.0.0.1", "person0", PASSWORD)

@@ -18,6 +18,7 @@ from chatkit.protocol.rates import Rate
 from chatkit.server import ServerConfig
 from chatkit.server.passwords import Passwords
 from chatkit.server.throttle import LoginRates, Throttle
+from chatkit.server.tries import Tries
 
 PASSWORD = "correct horse battery"
 PLENTY = Rate(burst=10_000, per_second=10_000)
@@ -120,7 +121,7 @@ async def place(
         async with site(backend, config=settings, **more) as here:
             core = here.server._core
             core.passwords = Passwords(memory_kib=8, passes=1)
-            core.throttle = Throttle(LoginRates(address=PLENTY, account=PLENTY, known=PLENTY))
+            core.tries = Tries(Throttle(LoginRates(address=PLENTY, account=PLENTY, known=PLENTY)))
             yield Place(here, backend)
     finally:
         await backend.aclose()

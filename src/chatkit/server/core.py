@@ -59,6 +59,7 @@ from chatkit.server.rendering import Renderer
 from chatkit.server.session import Session
 from chatkit.server.statistics import Counters, Statistics
 from chatkit.server.throttle import Throttle
+from chatkit.server.tries import Tries
 
 LIST_LINES = 100_000
 """Lines of room lists, over all sessions, that are sent at a time; the other changed rooms wait for the next turn."""
@@ -85,7 +86,7 @@ class Core:
         self.renderer = renderer
         self.authenticator = authenticator
         self.passwords = Passwords(workers=config.password_workers)
-        self.throttle = Throttle(config.logins)
+        self.tries = Tries(Throttle(config.logins))
         self.engine = Engine(new_id=lambda: config.secret(8), new_token=lambda: config.secret(24), limits=config.engine)
         self.committer = Committer(backend, config, self.counters, self.reached)
         self.channels: dict[str, Channel] = {}

@@ -225,7 +225,7 @@ class Requests:
                 case Verify():
                     return await self._verify(request, step)
                 case Hash(password):
-                    self._throttle(None)
+                    await self._wait_turn(None)
                     hash = await core.passwords.hash(password)
                     self._anew = lambda: engine.hashed(id, request, hash, core.moment())
                     return self._anew()
@@ -241,21 +241,18 @@ class Requests:
 
     async def _verify(self, request: m.Request[Any], asked: Verify) -> Decision:
         core, passwords = self._core, self._core.passwords
-        self._throttle(asked.key)
-        right = await passwords.verify(asked.hash, asked.password)
+        await self._wait_turn(asked.key)
+        with core.tries.under_way(self._session.address, asked.key) as one:
+            right = one.right = await passwords.verify(asked.hash, asked.password)
         rehash = None
-        if right:
-            core.throttle.succeeded(self._session.address, asked.key, trio.current_time())
-            if asked.hash is not None and passwords.outdated(asked.hash):
-                rehash = await passwords.hash(asked.password)
+        if right and asked.hash is not None and passwords.outdated(asked.hash):
+            rehash = await passwords.hash(asked.password)
         return self._engine.verified(self._session.id, request, asked, right, rehash, core.moment())
 
-    def _throttle(self, key: str | None) -> None:
+    async def _wait_turn(self, key: str | None) -> None:
         """Count one hash. Raises `RequestFailed` (``rate_limited``) if it is one too many, for the address or for the
         account ``key``."""
-        if not self._core.config.rate_limits:
-            return
-        wait = self._core.throttle.check(self._session.address, key, trio.current_time())
+        wait = await self._core.tries.wait_turn(self._session.address, key)
         if wait is not None:
             log.warning("%r tries too many passwords, for %.64r", self._session, key or "", event="guessing")
             message = "too many passwords were tried: wait a little"
