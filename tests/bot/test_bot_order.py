@@ -7,7 +7,7 @@ import trio
 from party import answered
 
 from chatkit import Bot, Context, UsageError
-from chatkit.bot import at_least
+from chatkit.bot import RamMemory, at_least
 from chatkit.testing import Chat
 
 
@@ -58,3 +58,40 @@ async def test_what_was_removed_is_not_heard(chat: Chat) -> None:
     await chat.run(bot)
     await trio.sleep(1)
     assert heard == ["one", "two"]
+
+
+def pong(room: str) -> Bot:
+    bot = Bot("b", rooms=[room])
+
+    @bot.command
+    async def ping(ctx: Context) -> None:
+        await ctx.reply(f"pong in {ctx.room.name}")
+
+    return bot
+
+
+async def test_a_room_that_is_renamed_is_the_same_room(chat: Chat) -> None:
+    ann = await chat.person("ann")
+    tea, memory = await ann.creates("tea"), RamMemory()
+    first = await chat.run(pong("tea"), memory=memory)
+    await ann.says("!ping", room="tea")
+    await ann.hears(answered("pong in tea"))
+    await tea.update(name="chai")
+    await ann.says("!ping", room="chai")
+    await ann.hears(answered("pong in chai"))
+    await first.stop()
+    await ann.says("!ping", room="chai")
+    await chat.run(pong("chai"), memory=memory)
+    await ann.hears(answered("pong in chai"))
+    assert len([one for one in tea.state.messages() if one.user == "b"]) == 3
+
+
+async def test_a_bot_that_is_sent_out_does_not_come_back_at_once(chat: Chat) -> None:
+    ann = await chat.person("ann")
+    tea = await ann.creates("tea")
+    await chat.run(pong("tea"))
+    await tea.kick("b", "be quiet")
+    await trio.sleep(10)
+    assert [one.user for one in await tea.users()] == ["ann"]
+    await trio.sleep(25)
+    assert {one.user for one in await tea.users()} == {"ann", "b"}

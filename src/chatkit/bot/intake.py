@@ -96,13 +96,25 @@ class Intake:
                 if not told:
                     task_status.started()
                     told = True
-                self._created = trio.Event()
-                with trio.move_on_after(AGAIN):
-                    await self._created.wait()
+                await self._wait_a_while()
+            else:
+                if room.removed is not None:
+                    log.warning("the bot was sent out of %s: %s", self.name, room.removed.reason or "no reason given")
+                    await self._wait_a_while()
             self._running.end_conversations(self.name)
 
+    async def _wait_a_while(self) -> None:
+        self._created = trio.Event()
+        with trio.move_on_after(AGAIN):
+            await self._created.wait()
+
+    def _kept_of(self, room: Room) -> Progress | None:
+        """Return how far an earlier run came in this log, whatever the room was called then."""
+        same_log = (progress for progress in self._kept.values() if progress.epoch == room.position.epoch)
+        return next(same_log, None) or self._kept.get(self.name)
+
     async def _begin(self, room: Room) -> None:
-        self.progress = self.progress or self._kept.get(self.name)
+        self.progress = self.progress or self._kept_of(room)
         if self.progress is None:
             # Kept before anything is handled: a bot killed right away goes on from here, not from a later place.
             # From the login on, not from this join: people talk to a bot as soon as they see it.

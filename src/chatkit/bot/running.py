@@ -31,6 +31,7 @@ from chatkit.bot.speaking import Speaker
 from chatkit.client import Client, Connected, Position, Reconnecting, Status
 from chatkit.errors import ConversationEnded, StorageUnavailable
 from chatkit.protocol.messages import CaughtUp, RoomCreated, UserLeft, UserRenamed
+from chatkit.protocol.moderation import RoomRenamed
 
 if TYPE_CHECKING:
     from chatkit.bot.bot import Bot
@@ -252,10 +253,22 @@ class Running:
                 continue
             if isinstance(happening.event, UserRenamed):
                 self._renamed(happening.event)
+            if isinstance(happening.event, RoomRenamed):
+                self._room_renamed(happening.event)
             for intake in self._intakes:
                 if isinstance(happening.event, RoomCreated) and intake.name == incoming.room:
                     intake.created()
             self._ephemeral(incoming)
+
+    def _room_renamed(self, event: RoomRenamed) -> None:
+        """Go on under the new name; what was asked under the old one is over."""
+        for intake in self._intakes:
+            if intake.name == event.was:
+                intake.name = event.room
+                if intake.progress is not None:
+                    self._unsaved[intake.name] = intake.progress
+                    self._dirty.set()
+        self.end_conversations(event.was)
 
     def _renamed(self, event: UserRenamed) -> None:
         """Let what is under way with a person go on under their new name."""
