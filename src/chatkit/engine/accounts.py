@@ -47,8 +47,9 @@ def _check_not_banned_as(world: World, state: SessionState, user: User, key: str
         return
     if world.server_ban("", key, None, now.time) is not None:
         raise No(ErrorCode.BANNED, f"the name {key!r} is banned from this server")
-    for room in world.rooms.values():
-        if user in room.present and any(ban.value == key for ban in bans_on(room, "", key, now.time)):
+    rooms = {room_id for session in user.sessions for room_id in world.sessions[session].rooms}
+    for room in (world.rooms[room_id] for room_id in sorted(rooms)):
+        if bans_on(room, "", key, now.time):
             raise No(ErrorCode.BANNED, f"the name {key!r} is banned or muted in {room.name!r}")
 
 
@@ -82,6 +83,11 @@ def password_hashed(world: World, state: SessionState, request: acc.ChangePasswo
     return Proposal(Together(tuple(changes)), fence=True)
 
 
+def _is_program(world: World, state: SessionState) -> bool:
+    token = world.tokens.get(state.device)
+    return token is not None and token.kind == "api"
+
+
 def _devices(world: World, account: Account) -> list[TokenRecord]:
     return [token for token in world.tokens_of.get(account.id, {}).values() if token.kind == "session"]
 
@@ -111,6 +117,8 @@ def sessions(world: World, state: SessionState, request: acc.Sessions, now: Mome
 def revoke(world: World, state: SessionState, request: acc.Revoke, now: Moment) -> Decision:
     """Log a device out; without one, every device but this."""
     account = _own(world, state)
+    if _is_program(world, state) and request.session != state.device:
+        raise No(ErrorCode.FORBIDDEN, "a program's token logs out nobody but itself")
     held = world.tokens_of.get(account.id, {})
     if request.session is None:
         gone = [token for token in _devices(world, account) if token.id != state.device]
@@ -135,6 +143,8 @@ def logout(world: World, state: SessionState, request: acc.Logout, now: Moment) 
 def create_token(world: World, state: SessionState, request: acc.CreateToken, now: Moment) -> Decision:
     """Make a token for a program."""
     account = _own(world, state)
+    if _is_program(world, state):
+        raise No(ErrorCode.FORBIDDEN, "a program's token makes no others: whoever takes it away is to be rid of it")
     role = request.role
     if role is not None and (role not in RANKS or role == GUEST):
         raise No(ErrorCode.BAD_REQUEST, "data.role: expected 'bot', 'member' or 'admin'")
