@@ -269,7 +269,11 @@ class Requests:
         for _ in range(ATTEMPTS):
             judge = partial(judge_again, core, session, request, proposal)
             touches = core.touched(session.id, getattr(request, "room", None), proposal)
-            outcome = await core.commit(proposal.change, fence=proposal.fence, touches=touches, judge=judge)
+            try:
+                outcome = await core.commit(proposal.change, fence=proposal.fence, touches=touches, judge=judge)
+            except StorageUnavailable:
+                self._engine.give_up(session.id, request)
+                raise
             met = isinstance(outcome, Refused) and outcome.code == ErrorCode.CONFLICT
             decision = proposal
             if not met or isinstance(request, m.Login):
