@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 import trio
 from attrs import frozen
 from places import PASSWORD, Place, place
@@ -86,9 +87,11 @@ async def test_what_an_extension_publishes_for_somebody_who_is_banned_meanwhile_
         await bystander.data("send_message", room="general", text="the server goes on")
 
 
-async def behind(here: Place, act: Any, *sends: Any, last: Any = None) -> None:
+async def behind(
+    here: Place, act: Any, *sends: Any, last: Any = None, kind: str = "tcp", name: str = "bystander"
+) -> None:
     """Let an act, and then what others send, wait behind a commit that is held up; then let it all through."""
-    bystander = await here.site.user("bystander")
+    bystander = await here.site.user(name, kind)
     gate = Gate(here)
     await bystander.send("send_message", room="general", text="held up")
     await gate.reached.wait()
@@ -200,3 +203,68 @@ async def test_devices_that_come_back_at_that_moment_do_not_keep_a_password_from
             while (await again.receive_raw()) is not None:
                 pass
         assert len((await ann.data("sessions"))["sessions"]) == 1
+
+
+@pytest.mark.parametrize("by", ["password", "token", "register", "address"])
+async def test_whoever_comes_in_while_they_are_banned_is_out(by: str) -> None:
+    async with place() as here:
+        root, eve = await here.account("root", "memory", role="admin"), await here.account("eve")
+        token = eve.token
+        again = await here.site.wire("ws")
+        data = {
+            "password": {"user": "eve", "password": PASSWORD},
+            "token": {"user": "eve", "token": token},
+            "register": {"user": "adam", "password": PASSWORD},
+            "address": {"user": "eve", "token": token},
+        }[by]
+        whom = {"address": "127.0.0.1"} if by == "address" else {"user": data["user"]}
+        await behind(
+            here,
+            lambda: root.send("ban", **whom),
+            lambda: again.send("register" if by == "register" else "login", **data),
+            kind="memory",
+        )
+        assert (await root.reply())["action"] == "success"
+        reply = await again.reply()
+        assert (reply["action"], reply["data"]["code"]) == ("error", "banned")
+        assert "adam" not in here.site.server._core.engine.world.accounts_by_key
+        assert await again.code("list_rooms") == "not_logged_in"
+
+
+async def test_a_revoked_device_that_comes_back_at_that_moment_is_out() -> None:
+    async with place() as here:
+        ann, other = await here.account("ann"), await here.device("ann")
+        other.cut()
+        again = await here.site.wire()
+        await behind(
+            here,
+            lambda: ann.send("revoke"),
+            lambda: again.send("login", user="ann", token=other.token),
+        )
+        assert (await ann.reply())["action"] == "success"
+        assert (await again.reply())["action"] == "error"
+        assert await again.code("login", user="ann", token=other.token) == "bad_credentials"
+
+
+async def test_whoever_loses_a_room_they_own_changes_it_no_more() -> None:
+    async with place() as here:
+        root, own, _ = await here.account("root", role="admin"), await here.account("own"), await here.account("eve")
+        await own.data("create_room", room="den")
+        for action, data in (
+            ("set_role", {"room": "den", "user": "eve", "role": "owner"}),
+            ("update_room", {"room": "den", "private": True}),
+            ("invite", {"room": "den", "user": "eve"}),
+            ("delete_room", {"room": "den"}),
+            ("ban", {"room": "den", "user": "eve"}),
+            ("rename", {"user": "other"}),
+        ):
+            await behind(
+                here,
+                lambda: root.send("set_role", room="den", user="own", role="member"),
+                lambda: own.send(action, **data),  # noqa: B023  # called before the next turn
+                name=f"by.{action}",
+            )
+            assert (await root.reply())["action"] == "success"
+            expected = "success" if action == "rename" else "error"
+            assert (await own.reply())["action"] == expected, action
+            await root.data("set_role", room="den", user="own" if action != "rename" else "other", role="owner")

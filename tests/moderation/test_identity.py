@@ -431,6 +431,9 @@ async def test_a_programs_token_has_its_own_role_and_term(kind: str) -> None:
             ("logout", {}),
         ):
             assert await robots[0].code(action, **data) == "forbidden"
+        # Whoever got hold of one makes no other that outlives it, and does not log its owner out.
+        assert await robots[0].code("create_token", label="spare", role="bot") == "forbidden"
+        assert await robots[0].code("revoke") == "forbidden"
         await robots[0].data("send_message", room="general", text="beep")
         clock.now += MINUTE
         for action, data in (("send_message", {"room": "general", "text": "beep"}), ("list_rooms", {})):
@@ -440,6 +443,11 @@ async def test_a_programs_token_has_its_own_role_and_term(kind: str) -> None:
         robot = await here.site.wire(kind)
         await robot.data("login", user="root", token=made["token"])
         await root.data("revoke", session=made["id"])
+        assert (await robot.wait_end())[0] == 4403
+        made = await root.data("create_token", label="third")
+        robot = await here.site.wire(kind)
+        await robot.data("login", user="root", token=made["token"])
+        await robot.send("revoke", session=made["id"])
         assert (await robot.wait_end())[0] == 4403
 
 

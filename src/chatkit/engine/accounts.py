@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import evolve
 
 from chatkit.backend.records import Account, Fact, Put, Record, Remove, Together, TokenRecord
-from chatkit.engine.decisions import Decision, Hash, Proposal, Reply, TellEveryone, Verify
+from chatkit.engine.decisions import NAMES, Decision, Hash, Proposal, Reply, TellEveryone, Verify
 from chatkit.engine.login import WRONG, renewed
 from chatkit.engine.refusal import No
 from chatkit.engine.secrets import API, digest_of
@@ -35,7 +35,7 @@ def rename(world: World, state: SessionState, request: m.Rename, now: Moment) ->
     account = world.accounts.get(user.principal)
     _check_not_banned_as(world, state, user, key, now)
     if account is not None:
-        return Proposal(Put(record=evolve(account, name=name, key=key), was=account), fence=True)
+        return Proposal(Put(record=evolve(account, name=name, key=key), was=account), fence=(NAMES, account.id))
     was = user.name
     world.call_user(user, name, key)
     return Reply(m.Renamed(user=name), (TellEveryone(m.UserRenamed(user=name, was=was), but=state.id),))
@@ -47,8 +47,9 @@ def _check_not_banned_as(world: World, state: SessionState, user: User, key: str
         return
     if world.server_ban("", key, None, now.time) is not None:
         raise No(ErrorCode.BANNED, f"the name {key!r} is banned from this server")
-    for room in world.rooms.values():
-        if user in room.present and any(ban.value == key for ban in bans_on(room, "", key, now.time)):
+    rooms = {room_id for session in user.sessions for room_id in world.sessions[session].rooms}
+    for room in (world.rooms[room_id] for room_id in sorted(rooms)):
+        if bans_on(room, "", key, now.time):
             raise No(ErrorCode.BANNED, f"the name {key!r} is banned or muted in {room.name!r}")
 
 
@@ -79,7 +80,12 @@ def password_hashed(world: World, state: SessionState, request: acc.ChangePasswo
     account = _own(world, state)
     changes: list[Fact] = [Put(record=evolve(account, password=hash), was=account)]
     changes += [Remove(record=token) for token in _devices(world, account) if token.id != state.device]
-    return Proposal(Together(tuple(changes)), fence=True)
+    return Proposal(Together(tuple(changes)), fence=(account.id,))
+
+
+def _is_program(world: World, state: SessionState) -> bool:
+    token = world.tokens.get(state.device)
+    return token is not None and token.kind == "api"
 
 
 def _devices(world: World, account: Account) -> list[TokenRecord]:
@@ -111,6 +117,8 @@ def sessions(world: World, state: SessionState, request: acc.Sessions, now: Mome
 def revoke(world: World, state: SessionState, request: acc.Revoke, now: Moment) -> Decision:
     """Log a device out; without one, every device but this."""
     account = _own(world, state)
+    if _is_program(world, state) and request.session != state.device:
+        raise No(ErrorCode.FORBIDDEN, "a program's token logs out nobody but itself")
     held = world.tokens_of.get(account.id, {})
     if request.session is None:
         gone = [token for token in _devices(world, account) if token.id != state.device]
@@ -120,7 +128,7 @@ def revoke(world: World, state: SessionState, request: acc.Revoke, now: Moment) 
         raise No(ErrorCode.BAD_REQUEST, "data.session: you are logged in nowhere under this id")
     if not gone:
         return Reply(m.Nothing())
-    return Proposal(Together(tuple(Remove(record=token) for token in gone)), fence=True)
+    return Proposal(Together(tuple(Remove(record=token) for token in gone)), fence=(account.id,))
 
 
 def logout(world: World, state: SessionState, request: acc.Logout, now: Moment) -> Decision:
@@ -129,12 +137,14 @@ def logout(world: World, state: SessionState, request: acc.Logout, now: Moment) 
     token = world.tokens_of.get(account.id, {}).get(state.device)
     if token is None or token.kind == "api":
         raise No(ErrorCode.FORBIDDEN, "a program's token is given up with 'revoke'")
-    return Proposal(Remove(record=token), fence=True)
+    return Proposal(Remove(record=token), fence=(account.id,))
 
 
 def create_token(world: World, state: SessionState, request: acc.CreateToken, now: Moment) -> Decision:
     """Make a token for a program."""
     account = _own(world, state)
+    if _is_program(world, state):
+        raise No(ErrorCode.FORBIDDEN, "a program's token makes no others: whoever takes it away is to be rid of it")
     role = request.role
     if role is not None and (role not in RANKS or role == GUEST):
         raise No(ErrorCode.BAD_REQUEST, "data.role: expected 'bot', 'member' or 'admin'")

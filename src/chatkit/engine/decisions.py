@@ -93,17 +93,23 @@ class Reply:
     effects: tuple[Effect, ...] = ()
 
 
+NAMES = "names"
+"""In a fence: the names people go by."""
+EVERYBODY = "everybody"
+
+
 @frozen
 class Proposal:
     """The request is granted if the backend commits ``change``; `Engine.conclude` turns the outcome into the answer.
 
-    ``fence``: it takes rights away, or a name. Whatever was proposed meanwhile is judged again once it has been
-    applied; ``needs`` is what of the table of permissions the asker must have then, if the request alone does not tell.
-    ``note`` is the engine's own, for `Engine.conclude`.
+    ``fence``: it takes rights away, or a name, and whose or where: ids of rooms and people, `NAMES`, or `EVERYBODY`.
+    Whatever was proposed meanwhile is judged again once it has been applied, and what has to do with any of those is
+    not committed before. ``needs`` is what of the table of permissions the asker must have then, if the request alone
+    does not tell. ``note`` is the engine's own, for `Engine.conclude`.
     """
 
     change: Change
-    fence: bool = False
+    fence: tuple[str, ...] = ()
     note: Any = None
     needs: str | None = None
 

@@ -337,16 +337,20 @@ class Engine:
             return no.refusal
         return None
 
+    def give_up(self, session: int, request: m.Request[Any]) -> None:
+        """Keep nothing any more for what was proposed for a request: it is decided, or nobody knows how it ended."""
+        if isinstance(request, m.CreateRoom):
+            self.world.drop_room_claim(request.room, session)
+        elif isinstance(request, mod.UpdateRoom) and request.name is not None:
+            self.world.drop_room_claim(request.name, session)
+
     def conclude(
         self, session: int, request: m.Request[Any], outcome: Outcome, now: Moment, note: Any = None
     ) -> Reply | Refusal:
         """Answer a request whose proposal has been committed or refused, once the commit has been applied. ``note`` is
         the proposal's."""
         state = self.world.sessions.get(session)
-        if isinstance(request, m.CreateRoom):
-            self.world.drop_room_claim(request.room, session)
-        elif isinstance(request, mod.UpdateRoom) and request.name is not None:
-            self.world.drop_room_claim(request.name, session)
+        self.give_up(session, request)
         if isinstance(note, Entry) and isinstance(request, m.Login | acc.Register):
             if state is None:
                 return Refusal(ErrorCode.NOT_LOGGED_IN, "the session has ended")

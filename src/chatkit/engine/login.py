@@ -24,6 +24,7 @@ from chatkit.backend.records import (
     TokenRecord,
 )
 from chatkit.engine.decisions import (
+    NAMES,
     CloseSession,
     Decision,
     Effect,
@@ -290,7 +291,7 @@ def hashed(world: World, state: SessionState, request: acc.Register, hash: str, 
         changes.append(
             Put(record=evolve(invitation, uses=used), was=invitation) if used > 0 else Remove(record=invitation)
         )
-    return evolve(_new_device(world, account, changes, request.device, None, now), fence=True)
+    return evolve(_new_device(world, account, changes, request.device, None, now), fence=(NAMES,))
 
 
 # ── vouched for ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -311,7 +312,7 @@ def identified(world: World, state: SessionState, request: m.Login, identity: Id
         account = evolve(was, name=name, key=name_key(name), role=identity.role)
     _check_account(world, state, account, now)
     changes: list[Fact] = [] if account == was else [Put(record=account, was=was)]
-    fence = bool(changes)
+    fence = (NAMES, account.id) if changes else ()
     return evolve(_new_device(world, account, changes, request.device, identity.expires_at, now), fence=fence)
 
 

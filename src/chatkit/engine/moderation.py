@@ -27,7 +27,7 @@ from chatkit.backend.records import (
 )
 from chatkit.engine.audit import audited
 from chatkit.engine.bans import against, in_force, network_of, within
-from chatkit.engine.decisions import Decision, Inspect, Proposal, ReadAudit, Reply, Search
+from chatkit.engine.decisions import EVERYBODY, Decision, Inspect, Proposal, ReadAudit, Reply, Search
 from chatkit.engine.people import Target, require_above, require_principal, target, writer
 from chatkit.engine.permissions import Standing, above
 from chatkit.engine.refusal import No
@@ -54,6 +54,10 @@ def _require_admin(state: SessionState) -> None:
         raise No(ErrorCode.FORBIDDEN, "only an admin of the server may do that")
 
 
+def _where_it_bites(room: Room | None) -> tuple[str, ...]:
+    return (EVERYBODY,) if room is None else (room.id,)
+
+
 def _not_an_admin(whom: Target) -> None:
     if whom.role == ADMIN:
         raise No(ErrorCode.FORBIDDEN, f"{whom.name} has as much to say on this server as you")
@@ -76,7 +80,7 @@ def set_role(world: World, state: SessionState, request: mod.SetRole, now: Momen
     change = PutMember(member=Member(room_id=room.id, principal=principal, role=request.role))
     details = {"role": request.role, "was": room.members.get(principal)}
     act = audited(world, state, now, "set_role", room, change, whom=whom.name, principal=principal, details=details)
-    return Proposal(act, fence=True)
+    return Proposal(act, fence=(room.id,))
 
 
 def invite(world: World, state: SessionState, request: mod.Invite, now: Moment) -> Decision:
@@ -99,7 +103,8 @@ def withdraw(world: World, state: SessionState, request: mod.Withdraw, now: Mome
     if principal not in room.members:
         raise No(ErrorCode.NO_SUCH_USER, f"{whom.name} is no member of {room.name!r}")
     change = RemoveMember(room_id=room.id, principal=principal)
-    return Proposal(audited(world, state, now, "withdraw", room, change, whom=whom.name, principal=principal), True)
+    act = audited(world, state, now, "withdraw", room, change, whom=whom.name, principal=principal)
+    return Proposal(act, fence=(room.id,))
 
 
 # ── sending out, keeping out, silencing ──────────────────────────────────────────────────────────────────────────────
@@ -121,7 +126,7 @@ def kick(world: World, state: SessionState, request: mod.Kick, now: Moment) -> D
     act = audited(
         world, state, now, "kick", room, whom=whom.name, principal=require_principal(whom), reason=request.reason
     )
-    return Proposal(act, fence=True)
+    return Proposal(act, fence=_where_it_bites(room))
 
 
 def ban(world: World, state: SessionState, request: mod.BanUser, now: Moment) -> Decision:
@@ -141,7 +146,7 @@ def ban(world: World, state: SessionState, request: mod.BanUser, now: Moment) ->
     if room is not None and whom.principal in room.members:
         changes.append(RemoveMember(room_id=room.id, principal=whom.principal or ""))
     act = _audited_ban(world, state, now, "ban", room, changes, whom, request.seconds, request.reason)
-    return Proposal(act, fence=True, note=ban_info(world, bans[0]))
+    return Proposal(act, fence=_where_it_bites(room), note=ban_info(world, bans[0]))
 
 
 def _ban_address(world: World, state: SessionState, request: mod.BanUser, network: str, now: Moment) -> Decision:
@@ -153,7 +158,7 @@ def _ban_address(world: World, state: SessionState, request: mod.BanUser, networ
     made, change = _one_ban(world, state, None, "address", network, request.seconds, request.reason, now, mute=False)
     whom = Target(name=network, key=network, principal=None, role="", author="")
     act = _audited_ban(world, state, now, "ban", None, [change], whom, request.seconds, request.reason)
-    return Proposal(act, fence=True, note=ban_info(world, made))
+    return Proposal(act, fence=(EVERYBODY,), note=ban_info(world, made))
 
 
 def mute(world: World, state: SessionState, request: mod.Mute, now: Moment) -> Decision:
@@ -162,7 +167,7 @@ def mute(world: World, state: SessionState, request: mod.Mute, now: Moment) -> D
     require_above(world, state, room, whom, now.time)
     _, changes = _bans_on(world, state, room, whom, request.seconds, request.reason, now, mute=True)
     act = _audited_ban(world, state, now, "mute", room, changes, whom, request.seconds, request.reason)
-    return Proposal(act, fence=True)
+    return Proposal(act, fence=(room.id,))
 
 
 def _audited_ban(

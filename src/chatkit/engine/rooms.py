@@ -97,7 +97,7 @@ def delete_room(world: World, state: SessionState, request: m.DeleteRoom, now: M
     if room.record.permanent:
         raise No(ErrorCode.FORBIDDEN, f"the room {room.name!r} is permanent")
     world.require(state, room, "delete room", now.time)
-    return Proposal(audited(world, state, now, "delete_room", room, DeleteRoom(room_id=room.id)), fence=True)
+    return Proposal(audited(world, state, now, "delete_room", room, DeleteRoom(room_id=room.id)), fence=(room.id,))
 
 
 def update_room(world: World, state: SessionState, request: mod.UpdateRoom, now: Moment) -> Decision:
@@ -119,7 +119,7 @@ def update_room(world: World, state: SessionState, request: mod.UpdateRoom, now:
         for name in ("name", "topic", "private", "read_only", "slow", "closed")
         if (value := getattr(request, name)) is not None
     }
-    return Proposal(audited(world, state, now, "update_room", room, *changes, details=details), fence=True)
+    return Proposal(audited(world, state, now, "update_room", room, *changes, details=details), fence=(room.id,))
 
 
 def _changed(world: World, room: Room, request: mod.UpdateRoom) -> RoomRecord:

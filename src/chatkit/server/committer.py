@@ -2,7 +2,8 @@
 
 Laws: `submit` never waits; changes are committed in the order they were submitted; every submitted change is
 resolved exactly once, with an outcome or with the error that left it unknown; behind a change that takes rights away
-nothing is committed before that change has been applied and what waits has been judged again.
+nothing that has to do with them is committed before that change has been applied and what waits has been judged again;
+everybody else's goes on.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import trio
 
 from chatkit.backend.interface import Backend
 from chatkit.backend.records import Applied, Change, Outcome, Refused
+from chatkit.engine.decisions import EVERYBODY
 from chatkit.errors import StorageUnavailable
 from chatkit.server.config import ServerConfig
 from chatkit.server.logbook import Logbook
@@ -37,15 +39,19 @@ class Ticket(ABC):
 
     __slots__ = ("change", "fence", "size")
 
-    def __init__(self, change: Change, size: int, *, fence: bool = False) -> None:
+    def __init__(self, change: Change, size: int, *, fence: tuple[str, ...] = ()) -> None:
         self.change = change
         self.size = size
         self.fence = fence
-        """Whether it takes rights away."""
+        """Whose rights it takes away, or where."""
 
     @abstractmethod
     def resolve(self, outcome: Outcome | StorageUnavailable) -> None:
         """Take the outcome; must not raise."""
+
+    def touches(self) -> tuple[str, ...]:
+        """Return what it has to do with: who submitted it, on which link, in which room; must not raise."""
+        return ()
 
     def judge_again(self) -> Refused | None:
         """Return the refusal if who submitted this may no longer do so; must not raise."""
@@ -59,10 +65,13 @@ class Ticket(ABC):
 class Waiting(Ticket):
     """A ticket for a task that awaits the outcome."""
 
-    __slots__ = ("_done", "_judge", "_outcome")
+    __slots__ = ("_done", "_judge", "_outcome", "_touches")
 
-    def __init__(self, change: Change, *, fence: bool, judge: Judge | None) -> None:
+    def __init__(
+        self, change: Change, *, fence: tuple[str, ...], touches: tuple[str, ...], judge: Judge | None
+    ) -> None:
         super().__init__(change, 0, fence=fence)
+        self._touches = touches
         self._judge = judge
         self._done = trio.Event()
         self._outcome: Outcome | StorageUnavailable | None = None
@@ -70,6 +79,9 @@ class Waiting(Ticket):
     def resolve(self, outcome: Outcome | StorageUnavailable) -> None:
         self._outcome = outcome
         self._done.set()
+
+    def touches(self) -> tuple[str, ...]:
+        return self._touches
 
     def judge_again(self) -> Refused | None:
         return None if self._judge is None else self._judge()
@@ -111,10 +123,18 @@ class Committer:
         self._idle = trio.Event() if self._idle.is_set() else self._idle
         self._arrived.set()
 
-    async def commit(self, change: Change, *, fence: bool = False, judge: Judge | None = None) -> Outcome:
-        """Submit a change and wait for its outcome. Raises `StorageUnavailable`. With ``fence`` it takes rights away;
-        ``judge`` says whether another change like that has made this one unlawful while it waited."""
-        ticket = Waiting(change, fence=fence, judge=judge)
+    async def commit(
+        self,
+        change: Change,
+        *,
+        fence: tuple[str, ...] = (),
+        touches: tuple[str, ...] = (),
+        judge: Judge | None = None,
+    ) -> Outcome:
+        """Submit a change and wait for its outcome. Raises `StorageUnavailable`. It takes rights away from what is in
+        ``fence``; ``judge`` says whether another change like that, to any of what it ``touches``, has made this one
+        unlawful while it waited."""
+        ticket = Waiting(change, fence=fence, touches=touches, judge=judge)
         self.submit(ticket)
         return await ticket.outcome()
 
@@ -184,21 +204,33 @@ class Committer:
         for ticket in tickets:
             ticket.finish()
         self._crowd = max(len(tickets), self._crowd / 2)
-        outcome = outcomes[-1]
-        if tickets[-1].fence and isinstance(outcome, Applied):
-            await self._reached(outcome.position)
+        fences = [
+            outcome.position
+            for ticket, outcome in zip(tickets, outcomes, strict=True)
+            if ticket.fence and isinstance(outcome, Applied)
+        ]
+        if fences:
+            await self._reached(max(fences))
             self.judge_again()
         if not self.full:
             self._capacity.set()
             self._capacity = trio.Event()
 
     def _next_tickets(self) -> list[Ticket]:
-        """Take what is to be committed together: nothing behind a change that takes rights away."""
+        """Take what is to be committed together: nothing behind a change that takes rights away and has to do with
+        what it takes them from, and nothing that somebody asked for behind what has to wait."""
         tickets: list[Ticket] = []
+        waiting: list[Ticket] = []
+        fenced: set[str] = set()
         while self._queue and len(tickets) < self._config.commit_changes:
-            tickets.append(self._queue.popleft())
-            if tickets[-1].fence:
-                break
+            ticket = self._queue.popleft()
+            if fenced and (touched := ticket.touches()) and (EVERYBODY in fenced or not fenced.isdisjoint(touched)):
+                waiting.append(ticket)
+                fenced.add(touched[0])
+                continue
+            tickets.append(ticket)
+            fenced.update(ticket.fence)
+        self._queue.extendleft(reversed(waiting))
         return tickets
 
     def judge_again(self) -> None:

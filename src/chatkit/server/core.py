@@ -43,10 +43,12 @@ from chatkit.engine import (
     Effect,
     Engine,
     Moment,
+    Proposal,
     Tell,
     TellEveryone,
     TellRoom,
 )
+from chatkit.engine.login import Entry
 from chatkit.errors import StorageUnavailable
 from chatkit.protocol.codes import may_reconnect
 from chatkit.protocol.messages import Event, RoomUpdated
@@ -167,13 +169,33 @@ class Core:
                 self.engine.apply(added[-1], self.moment())
         rows.clear()
 
-    async def commit(self, change: Change, *, fence: bool = False, judge: Judge | None = None) -> Outcome:
+    async def commit(
+        self,
+        change: Change,
+        *,
+        fence: tuple[str, ...] = (),
+        touches: tuple[str, ...] = (),
+        judge: Judge | None = None,
+    ) -> Outcome:
         """Commit one change and return once the engine has it too. Raises `StorageUnavailable`. See
         `Committer.commit`."""
-        outcome = await self.committer.commit(change, fence=fence, judge=judge)
+        outcome = await self.committer.commit(change, fence=fence, touches=touches, judge=judge)
         if isinstance(outcome, Applied):
             await self.reached(outcome.position)
         return outcome
+
+    def touched(self, session: int, room: str | None, proposal: Proposal | None = None) -> tuple[str, ...]:
+        """Return what a change has to do with that somebody asks for on a link: the link first, then who, where, and
+        what it takes itself."""
+        known = self.sessions.get(session)
+        state = self.engine.sessions.get(session) or (known.state if known else None)
+        found = self.engine.room_named(room) if room is not None else None
+        who = (state.user.principal,) if state is not None and state.user is not None else ()
+        where = () if found is None else (found.id,)
+        if proposal is None:
+            return (f"#{session}", *who, *where)
+        entering = (proposal.note.account,) if isinstance(proposal.note, Entry) else ()
+        return (f"#{session}", *who, *where, *entering, *proposal.fence)
 
     async def reached(self, position: int) -> None:
         """Return once the feed has been taken in up to a position."""

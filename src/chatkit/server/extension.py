@@ -74,7 +74,8 @@ class RequestContext:
             body=core.renderer.body(event),
             op=op,
         )
-        outcome = await core.commit(change, judge=lambda: self._refused(name))
+        touches = core.touched(self.session, name)
+        outcome = await core.commit(change, touches=touches, judge=lambda: self._refused(name))
         if isinstance(outcome, Refused):
             raise RequestFailed(outcome.code, outcome.message)
         if not isinstance(outcome, Appended):

@@ -265,7 +265,12 @@ class Requests:
         decision: Decision = proposal
         for _ in range(ATTEMPTS):
             judge = partial(judge_again, core, session, request, proposal)
-            outcome = await core.commit(proposal.change, fence=proposal.fence, judge=judge)
+            touches = core.touched(session.id, getattr(request, "room", None), proposal)
+            try:
+                outcome = await core.commit(proposal.change, fence=proposal.fence, touches=touches, judge=judge)
+            except StorageUnavailable:
+                self._engine.give_up(session.id, request)
+                raise
             met = isinstance(outcome, Refused) and outcome.code == ErrorCode.CONFLICT
             decision = proposal
             if not met or isinstance(request, m.Login):
@@ -442,6 +447,9 @@ class _Saying(Ticket):
 
     def judge_again(self) -> Refused | None:
         return judge_again(self._core, self._session, self._request, self._proposal)
+
+    def touches(self) -> tuple[str, ...]:
+        return self._core.touched(self._session.id, self._request.room, self._proposal)
 
     def finish(self) -> None:
         self._session.flush_replies()
