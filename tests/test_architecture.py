@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "transport": LEAVES | {"protocol"},
     "client": LEAVES | {"protocol", "transport"},
     "server": LEAVES | {"protocol", "engine", "backend", "transport"},
-    "bot": LEAVES | {"client", "protocol.messages"},
+    "bot": LEAVES | {"client", "protocol.messages", "protocol.moderation"},
     "frontends": LEAVES | {"client", "protocol"},
 }
 

@@ -15,6 +15,7 @@ import pytest
 import trio
 from party import Party, answered, nobodys_port
 
+import chatkit
 from chatkit import Bot, Context, ServerConfig, open_server
 from chatkit.bot import FileMemory, JobContext, Memory, RamMemory
 from chatkit.bot.progress import Progress
@@ -548,8 +549,11 @@ async def test_the_command_runs_a_bot_and_sigterm_stops_it_gracefully(tmp_path: 
     async with open_chat(listen=["ws://127.0.0.1:0"]) as chat:
         ann = await chat.person("ann")
         url = chat.server.address("ws")
+        async with chatkit.connect(url, user="other", password="of the owner", register=True) as owner:
+            token = await owner.create_token("the bot", role="bot")
+        (tmp_path / "token").write_text(token.token)
         args = [sys.executable, "-m", "chatkit", "bot", "run", str(tmp_path / "mine.py:other"), url]
-        process = await trio.lowlevel.open_process(args)
+        process = await trio.lowlevel.open_process([*args, "--token-file", str(tmp_path / "token")])
         await _until(lambda: "other" in ann.room().state.members)
         await ann.says("!slow")
         await ann.hears("begun")

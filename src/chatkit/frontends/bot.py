@@ -9,15 +9,22 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 from chatkit.bot import Bot, FileMemory
 from chatkit.errors import UsageError
+from chatkit.frontends.credentials import TokenFile, credentials_of
 from chatkit.frontends.exits import Exit
 from chatkit.frontends.launch import run_command
 from chatkit.frontends.options import DEFAULT_URL, Parameter, Url
 from chatkit.protocol.names import check_name
 
+BotPasswordFile: TypeAlias = Annotated[
+    Path | None,
+    Parameter(
+        name="--password-file", show_default=False, help="A file that holds the bot's password, if its name has one."
+    ),
+]
 USAGE = """\
 chatkit bot run FILE[:NAME] [URL] [OPTIONS]    run a bot
 chatkit bot new NAME                           begin one, in a directory of its name
@@ -49,7 +56,8 @@ def run_bot(
     memory: Annotated[
         Path | None, Parameter(name=["--memory", "-m"], help="Where it keeps things; else beside its file.")
     ] = None,
-    password: Annotated[str | None, Parameter(help="What it logs in with, if its name has one.")] = None,
+    password_file: BotPasswordFile = None,
+    token_file: TokenFile = None,
     verbose: Annotated[bool, Parameter(name=["--verbose", "-v"], negative="", help="Log more.")] = False,
 ) -> int:
     """Run a bot until SIGTERM or Ctrl-C: it then lets its handlers end, notes what is done, and leaves."""
@@ -59,7 +67,9 @@ def run_bot(
     bot = load_bot(file)
     if memory is not None:
         bot.memory = FileMemory(memory)
-    bot.run(url, **({} if password is None else {"password": password}))
+    given = credentials_of(bot.name, password_file, token_file)
+    secrets = {"password": given.password, "token": given.token}
+    bot.run(url, **{name: secret for name, secret in secrets.items() if secret is not None})
     return Exit.OK
 
 
