@@ -75,6 +75,13 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def browser(session: nox.Session) -> None:
+    """The server's page in a real Chromium."""
+    need(session, "-e", ".[dev]")
+    session.run("pytest", "tests/browser", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """What chatkit costs, beside its peers. ``nox -s bench -- --check`` only sees whether everything runs."""
     need(session, "-e", ".[bench]")
