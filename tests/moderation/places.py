@@ -7,15 +7,16 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import trio
-from attrs import define, evolve, field
+from attrs import define, evolve, field, frozen
 from wires import Site, Wire, site
 
 from chatkit.backend import open_backend
 from chatkit.backend.interface import Backend, Log
 from chatkit.backend.records import Account, Batch, Change, Outcome, Page, Put, Record, Row
 from chatkit.engine.limits import EngineLimits
+from chatkit.protocol.messages import Event, Nothing, Request
 from chatkit.protocol.rates import Rate
-from chatkit.server import ServerConfig
+from chatkit.server import Extension, RequestContext, ServerConfig
 from chatkit.server.passwords import Passwords
 from chatkit.server.throttle import LoginRates, Throttle
 from chatkit.server.tries import Tries
@@ -125,3 +126,34 @@ async def place(
             yield Place(here, backend)
     finally:
         await backend.aclose()
+
+
+# ── a program's own actions ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@frozen(kw_only=True)
+class Moved(Event):
+    action = "game.moved"
+    room: str
+    seq: int = 0
+    to: str
+
+
+@frozen(kw_only=True)
+class Move(Request[Nothing]):
+    action = "game.move"
+    room: str
+    to: str
+
+
+def game() -> Extension:
+    extension = Extension()
+    extension.event(Moved)
+
+    @extension.action(Move)
+    async def move(context: RequestContext, request: Move) -> Nothing:
+        await trio.lowlevel.checkpoint()
+        await context.publish(Moved(room=request.room, to=request.to))
+        return Nothing()
+
+    return extension

@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 import trio
 from attrs import define, evolve, field, frozen
-from places import PASSWORD, Place, place
+from places import PASSWORD, Place, game, place
 from wires import Envelope, Wire
 
 from chatkit.backend import open_backend
 from chatkit.backend.records import Page, Put
-from chatkit.protocol.messages import Event, Nothing, Request
-from chatkit.server import Extension, RequestContext, ServerConfig
+from chatkit.server import ServerConfig
 
 AFTER = "after the act"
 Act = Callable[[Place, dict[str, Wire]], Awaitable[Any]]
@@ -24,34 +23,6 @@ Act = Callable[[Place, dict[str, Wire]], Awaitable[Any]]
 @pytest.fixture(params=["memory", "sqlite"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return "memory://" if request.param == "memory" else f"sqlite:///{tmp_path / 'chat.db'}"
-
-
-@frozen(kw_only=True)
-class Moved(Event):
-    action = "judge.moved"
-    room: str
-    seq: int = 0
-    to: str
-
-
-@frozen(kw_only=True)
-class Move(Request[Nothing]):
-    action = "judge.move"
-    room: str
-    to: str
-
-
-def game() -> Extension:
-    extension = Extension()
-    extension.event(Moved)
-
-    @extension.action(Move)
-    async def move(context: RequestContext, request: Move) -> Nothing:
-        await trio.lowlevel.checkpoint()
-        await context.publish(Moved(room=request.room, to=request.to))
-        return Nothing()
-
-    return extension
 
 
 @frozen
@@ -138,7 +109,7 @@ async def torrent(wire: Wire) -> None:
             for _ in range(20):
                 number += 1
                 await wire.send("send_message", f"say {number}", room="den", text=f"{number}")
-            await wire.send("judge.move", f"move {number}", room="den", to="e4")
+            await wire.send("game.move", f"move {number}", room="den", to="e4")
             if number % 100 == 0:
                 await wire.send("create_room", f"make {number}", room=f"room{id(wire)}.{number}")
             await wire.send("history", f"read {number}", room="den")
@@ -221,7 +192,7 @@ def _check_silence(heard: Heard, takes: str, where: str) -> None:
             # What was kept before may still be answered, and who is in a public room may be asked; no more.
             assert not ref.startswith("read"), (where, one)
             continue
-        assert not (one["action"] in ("receive_message", "judge.moved") and one["data"]["room"] == "den"), (where, one)
+        assert not (one["action"] in ("receive_message", "game.moved") and one["data"]["room"] == "den"), (where, one)
 
 
 # ── what is in flight ────────────────────────────────────────────────────────────────────────────────────────────────

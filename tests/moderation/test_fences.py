@@ -7,13 +7,11 @@ from typing import Any
 
 import pytest
 import trio
-from attrs import frozen
-from places import PASSWORD, Place, place
+from places import PASSWORD, Place, game, place
 
 from chatkit.backend.records import Change
 from chatkit.engine.login import Identity
-from chatkit.protocol.messages import Event, Login, Nothing, Request
-from chatkit.server import Extension, RequestContext
+from chatkit.protocol.messages import Login
 
 
 class Gate:
@@ -41,33 +39,6 @@ async def queued(here: Place, count: int) -> None:
             await trio.sleep(0.001)
 
 
-@frozen(kw_only=True)
-class Moved(Event):
-    action = "judge.moved"
-    room: str
-    seq: int = 0
-    to: str
-
-
-@frozen(kw_only=True)
-class Move(Request[Nothing]):
-    action = "judge.move"
-    room: str
-    to: str
-
-
-def game() -> Extension:
-    extension = Extension()
-    extension.event(Moved)
-
-    @extension.action(Move)
-    async def move(context: RequestContext, request: Move) -> Nothing:
-        await context.publish(Moved(room=request.room, to=request.to))
-        return Nothing()
-
-    return extension
-
-
 async def test_what_an_extension_publishes_for_somebody_who_is_banned_meanwhile_is_refused() -> None:
     async with place(extensions=[game()]) as here:
         root, eve = await here.account("root", role="admin"), await here.account("eve")
@@ -77,7 +48,7 @@ async def test_what_an_extension_publishes_for_somebody_who_is_banned_meanwhile_
         await gate.reached.wait()
         await root.send("ban", user="eve")
         await queued(here, 1)
-        await eve.send("judge.move", room="general", to="e4")
+        await eve.send("game.move", room="general", to="e4")
         await queued(here, 2)
         gate.open()
         assert (await root.reply())["action"] == "success"

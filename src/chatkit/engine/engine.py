@@ -23,7 +23,6 @@ from chatkit.engine.decisions import Decision, Effect, Proposal, Refusal, Reply,
 from chatkit.engine.limits import EngineLimits
 from chatkit.engine.login import Entry, Identity
 from chatkit.engine.refusal import No
-from chatkit.engine.secrets import is_of_account
 from chatkit.engine.state import ADMIN, Moment, Room, SessionState, User
 from chatkit.engine.world import AUDIT, World
 from chatkit.errors import ProtocolError
@@ -105,6 +104,7 @@ class Engine:
 
     def load(self, snapshot: Snapshot) -> None:
         """Begin with what a backend keeps; forget what was loaded before."""
+        self.world = World(self.limits, self.world.new_id, self.world.new_token)
         self.world.load(snapshot)
 
     def missing_rooms(self, now: int) -> list[CreateRoom]:
@@ -238,10 +238,6 @@ class Engine:
         inside = {session for sessions in room.present.values() for session in sessions}
         members = (user for principal in room.members for user in self.world.here(principal))
         return sorted(inside.union(*(user.sessions for user in members)))
-
-    def knows_token(self, token: str) -> bool:
-        """Whether a token was made here for an account, good or not."""
-        return is_of_account(token)
 
     def require_present(self, session: int, name: str) -> Room:
         """Return the room of that name if the session is in it. Raises `ProtocolError` (``not_logged_in``,

@@ -28,6 +28,7 @@ from chatkit.engine import (
     Verify,
 )
 from chatkit.engine.applying import OUT
+from chatkit.engine.secrets import is_of_account
 from chatkit.engine.state import Room
 from chatkit.errors import ProtocolError, RequestFailed, StorageUnavailable, UsageError
 from chatkit.protocol import accounts as acc
@@ -213,7 +214,7 @@ class Requests:
         core, session = self._core, self._session
         if core.authenticator is None or not isinstance(request, m.Login) or self._logged_in:
             return None
-        if request.token is not None and self._engine.knows_token(request.token):
+        if request.token is not None and is_of_account(request.token):
             return None
         identity = await authenticate(core.authenticator, request, session.address)
         return None if identity is None else self._engine.identified(session.id, request, identity, core.moment())
