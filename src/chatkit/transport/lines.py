@@ -23,12 +23,12 @@ from chatkit.transport.closing import (
 from chatkit.transport.interface import Arrival, Connection, Encoding, TransportOptions, WireFormat
 from chatkit.transport.outlet import Outlet
 from chatkit.transport.stream import ByteStream
+from chatkit.transport.written import STREAM_ENDED, WrittenConnection
 
 JSON_LINES = WireFormat("json/lines", "json", line_frame)
-STREAM_ENDED = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
-class LineConnection(Connection):
+class LineConnection(WrittenConnection):
     """One end of a link that speaks lines."""
 
     format = JSON_LINES
@@ -40,7 +40,7 @@ class LineConnection(Connection):
         self.url = url
         self._stream = stream
         self._options = options
-        self._outlet = Outlet(stream, nursery, options.outlet_bytes, options.write_timeout)
+        self.outlet = Outlet(stream, nursery, options.outlet_bytes, options.write_timeout)
         self._lines = LineBuffer(options.max_message_bytes)
         self._unproven = server
         """No message has come yet, so this may be a web page that posts here."""
@@ -68,32 +68,6 @@ class LineConnection(Connection):
             self._receiving = False
             self._receiver_left.set()
 
-    async def send(self, message: bytes) -> None:
-        try:
-            await self._outlet.send_all(message + b"\n")
-        except STREAM_ENDED as error:
-            raise self._disconnected() from error
-
-    def push(self, blob: bytes) -> bool:
-        return self._outlet.push(blob)
-
-    @property
-    def pusher(self) -> Callable[[bytes], bool]:
-        return self._outlet.push
-
-    def push_anyway(self, blob: bytes) -> None:
-        self._outlet.push_anyway(blob)
-
-    async def wait_drained(self) -> None:
-        try:
-            await self._outlet.wait_drained()
-        except STREAM_ENDED as error:
-            raise self._disconnected() from error
-
-    @property
-    def waiting_bytes(self) -> int:
-        return self._outlet.waiting_bytes
-
     async def ping(self) -> None:
         await trio.lowlevel.checkpoint()
 
@@ -119,7 +93,7 @@ class LineConnection(Connection):
 
     def abort(self) -> None:
         self._end = self._end or (lambda: ended(BROKEN, "aborted by this end"))
-        self._outlet.abort()
+        self.outlet.abort()
         self._closed.set()
 
     async def _next_line(self) -> bytes:
@@ -180,8 +154,8 @@ class LineConnection(Connection):
 
     async def _say_goodbye(self, code: int, reason: str, reconnect: bool) -> None:
         with suppress(*STREAM_ENDED):
-            self._outlet.finish(closing_event(code, reason, reconnect=reconnect) + b"\n")
-            await self._outlet.flush()
+            self.outlet.finish(closing_event(code, reason, reconnect=reconnect) + b"\n")
+            await self.outlet.flush()
         self._stream.send_eof()
         with trio.move_on_after(LINGER_SECONDS):
             while self._receiving:  # that task discards what still comes
@@ -201,7 +175,7 @@ class LineConnection(Connection):
 
     def _disconnected(self) -> Disconnected:
         if self._end is None:
-            if self._outlet.timed_out:
+            if self.outlet.timed_out:
                 seconds = self._options.write_timeout
                 self._end = lambda: ended(TOO_SLOW, f"the peer read nothing for {seconds:g} seconds")
             else:

@@ -31,7 +31,8 @@ from chatkit.transport.interface import Encoding, HttpArrival, Listener, Transpo
 from chatkit.transport.proxied import forwarded_for, is_trusted
 from chatkit.transport.stream import ByteStream
 from chatkit.transport.upgrade import SUBPROTOCOLS, Refused, RequestHead, answer, judge, parse_head, read_head, retold
-from chatkit.transport.websocket_link import STREAM_ENDED, WebSocketConnection
+from chatkit.transport.websocket_link import WebSocketConnection
+from chatkit.transport.written import STREAM_ENDED
 
 SERVER_FORMATS: dict[Encoding, WireFormat] = {
     "json": WireFormat("json/websocket", "json", partial(websocket_frame, TEXT)),

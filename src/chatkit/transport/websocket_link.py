@@ -6,7 +6,6 @@ before the end is told and answered, unless nobody takes it; after a Close frame
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 
 import trio
@@ -25,19 +24,19 @@ from chatkit.transport.closing import (
 )
 from chatkit.transport.frames import BINARY, CLOSE, PING, PONG, TEXT, close_payload, masked_frame
 from chatkit.transport.inbound import Inbound, Message
-from chatkit.transport.interface import Connection, TransportOptions, WireFormat
+from chatkit.transport.interface import TransportOptions, WireFormat
 from chatkit.transport.outlet import Outlet
 from chatkit.transport.stream import ByteStream
 from chatkit.transport.upgrade import RequestHead
+from chatkit.transport.written import STREAM_ENDED, WrittenConnection
 
 READ_AHEAD = 262_144
 """Bytes of messages that wait before reading stops."""
 AT_HAND = 32
 """Messages that one task may take in a row, because they are there, before the others have their turn."""
-STREAM_ENDED = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
-class WebSocketConnection(Connection):
+class WebSocketConnection(WrittenConnection):
     """One end of a WebSocket. Made by `WebSocketArrival.handshake` and `open_client_websocket`."""
 
     def __init__(
@@ -140,12 +139,6 @@ class WebSocketConnection(Connection):
             trio.lowlevel.reschedule(self._receiver)
             self._receiver = None
 
-    async def send(self, message: bytes) -> None:
-        try:
-            await self.outlet.send_all(self.format.frame(message))
-        except STREAM_ENDED as error:
-            raise self._disconnected() from error
-
     async def send_any(self, message: str | bytes) -> None:
         """Send text as a text frame, bytes as a binary one. As `send`."""
         opcode, payload = (TEXT, message.encode()) if isinstance(message, str) else (BINARY, message)
@@ -153,26 +146,6 @@ class WebSocketConnection(Connection):
             await self.outlet.send_all(self._frame(opcode, payload))
         except STREAM_ENDED as error:
             raise self._disconnected() from error
-
-    def push(self, blob: bytes) -> bool:
-        return self.outlet.push(blob)
-
-    @property
-    def pusher(self) -> Callable[[bytes], bool]:
-        return self.outlet.push
-
-    def push_anyway(self, blob: bytes) -> None:
-        self.outlet.push_anyway(blob)
-
-    async def wait_drained(self) -> None:
-        try:
-            await self.outlet.wait_drained()
-        except STREAM_ENDED as error:
-            raise self._disconnected() from error
-
-    @property
-    def waiting_bytes(self) -> int:
-        return self.outlet.waiting_bytes
 
     async def ping(self) -> None:
         await trio.lowlevel.checkpoint()
