@@ -89,7 +89,6 @@ class Operator:
         self._engine = Engine(
             new_id=lambda: secrets.token_hex(ID_BYTES), new_token=lambda: secrets.token_hex(SECRET_BYTES), limits=limits
         )
-        self._world = self._engine.world
 
     async def reload(self) -> None:
         """Look again at what the store holds. Raises `StorageUnavailable`."""
@@ -102,7 +101,7 @@ class Operator:
         """
         for _ in range(TRIES):
             now = self._now_ms()
-            plan = act.plan(self._world, now)
+            plan = act.plan(self._engine.world, now)
             if not plan.changes:
                 return plan.result
             row = audit_row(
@@ -133,29 +132,29 @@ class Operator:
 
     def new_token(self) -> str:
         """Return a fresh secret for a program's token."""
-        return API + self._world.new_token()
+        return API + self._engine.world.new_token()
 
     def new_invitation(self) -> str:
         """Return a fresh secret for an invitation."""
-        return INVITATION + self._world.new_token()
+        return INVITATION + self._engine.world.new_token()
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def check_new_name(self, name: str) -> str:
         """Return a name as an account would have it. Raises `UsageError` if it can be none, `RequestFailed`
         (``name_taken``) if an account has it, or one that looks like it."""
-        return check_new_name(self._world, name)
+        return check_new_name(self._engine.world, name)
 
     def people(self) -> list[Person]:
         """Return everybody who has an account, by name."""
-        return [self._person(one) for one in sorted(self._world.accounts.values(), key=lambda one: one.key)]
+        return [self._person(one) for one in sorted(self._engine.world.accounts.values(), key=lambda one: one.key)]
 
     def person(self, name: str) -> Person:
         """Return who has the account of that name. Raises `RequestFailed` (``no_such_user``)."""
-        return self._person(account_named(self._world, name))
+        return self._person(account_named(self._engine.world, name))
 
     def _person(self, account: Account) -> Person:
-        world = self._world
+        world = self._engine.world
         tokens = world.tokens_of.get(account.id, {}).values()
         rooms = sorted(world.rooms.values(), key=lambda room: room.record.key)
         return Person(
@@ -168,16 +167,16 @@ class Operator:
     def invitations(self) -> list[Invitation]:
         """Return the invitations that are good, the newest first."""
         now = self._now_ms()
-        good = (one for one in self._world.invitations.values() if one.expires_at is None or one.expires_at > now)
+        good = (one for one in self._engine.world.invitations.values() if one.expires_at is None or one.expires_at > now)
         return sorted(good, key=lambda one: (-one.created_at, one.id))
 
     def admins(self) -> int:
         """Return how many accounts can log in as admin."""
-        return sum(one.role == "admin" and not one.disabled for one in self._world.accounts.values())
+        return sum(one.role == "admin" and not one.disabled for one in self._engine.world.accounts.values())
 
     async def audit(self, limit: int) -> list[AuditEntry]:
         """Return the latest acts of moderators and operators, the newest first. Raises `StorageUnavailable`."""
-        log = self._world.audit
+        log = self._engine.world.audit
         if log is None:
             return []
         page = await self._backend.log.read(log.room_id, before=log.head + 1, limit=limit)
