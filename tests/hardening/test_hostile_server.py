@@ -367,8 +367,10 @@ FRAMES = {
 @pytest.mark.parametrize("name", FRAMES)
 async def test_bad_frames_end_the_link(name: str) -> None:
     async def behave(host: Host) -> None:
-        await host.raw.send(FRAMES[name])
-        await trio.sleep_forever()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(host.raw.rest)  # unread, the answers to pings would make the client wait instead
+            await host.raw.send(FRAMES[name])
+            await trio.sleep_forever()
 
     async def meanwhile(client: chatkit.Client) -> None:
         assert isinstance(await client.wait_closed(), Disconnected)
