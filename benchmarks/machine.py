@@ -6,6 +6,7 @@ import os
 import platform
 import resource
 import time
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -14,8 +15,12 @@ MORE_PACKAGES = ("picows", "socketify")
 CPUCLOCK_SCHED = 2
 
 
+@cache
 def cores() -> tuple[int, int]:
-    """Return the core the generator runs on and the core the server runs on; the same one if there is only one."""
+    """Return the core the generator runs on and the core the server runs on; the same one if there is only one.
+
+    As it was at the first call: once the generator is pinned, it would see no core but its own.
+    """
     available = sorted(os.sched_getaffinity(0))
     return available[0], available[-1]
 
