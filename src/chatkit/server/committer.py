@@ -28,8 +28,9 @@ CROWD = 4
 """Changes in one commit that show that many people speak at once …"""
 CROWD_LASTS = 0.1
 """… and for how many seconds that is taken to go on; a lone message never waits."""
-BURST_ROUNDS = 50
-"""Rounds of the event loop that a growing burst may delay its first message: well below a millisecond."""
+LOOK = 8
+"""Every so many commits of a crowd, one is waited for longer, to see whether the crowd is larger than it seems: two
+halves that take turns would never meet otherwise."""
 Judge: TypeAlias = Callable[[], Refused | None]
 log = Logbook("chatkit.server.commit")
 
@@ -109,9 +110,13 @@ class Committer:
         self._config = config
         self._queue: deque[Ticket] = deque()
         self._bytes = 0
-        self._crowd = 0.0
+        self._crowd = 0
+        """Changes to expect in the next commit."""
+        self._commits = 0
         self._last_end = -math.inf
         self._arrived = trio.Event()
+        self._wanted = 1
+        """Changes that have arrived when `_arrived` is set."""
         self._capacity = trio.Event()
         self._idle = trio.Event()
         self._idle.set()
@@ -121,7 +126,8 @@ class Committer:
         self._queue.append(ticket)
         self._bytes += ticket.size
         self._idle = trio.Event() if self._idle.is_set() else self._idle
-        self._arrived.set()
+        if len(self._queue) >= self._wanted:
+            self._arrived.set()
 
     async def commit(
         self,
@@ -161,37 +167,32 @@ class Committer:
         """Commit whatever is submitted, until cancelled."""
         while True:
             if self._queue:
-                await self._gather()
+                await trio.lowlevel.checkpoint()  # everybody first gets what the last commit brought
             else:
                 self._idle.set()
-                self._arrived = trio.Event()
-                await self._arrived.wait()
-                await self._let_burst_in()
+                await self._wait_for(1)
+            await self._gather()
             if self._queue:  # what waited may have been refused meanwhile
                 await self._commit_some()
 
     async def _gather(self) -> None:
-        """Wait a moment from when everybody has got what the last commit brought: that is when they say more."""
-        await trio.lowlevel.checkpoint()
-        await trio.sleep_until(self._last_end + self._config.commit_gather)
+        """While many people speak at once, wait a moment until as many have spoken as did before: a burst is one
+        commit and one write to each member. They speak again when they have got what the last commit brought."""
+        now = trio.current_time()
+        if self._crowd < CROWD or now > self._last_end + CROWD_LASTS:
+            return
+        looking = self._commits % LOOK == 0
+        if looking or len(self._queue) < self._crowd:
+            with trio.move_on_at(max(now, self._last_end) + self._config.commit_gather):
+                await self._wait_for(self._config.commit_changes if looking else self._crowd)
+
+    async def _wait_for(self, changes: int) -> None:
+        self._wanted, self._arrived = changes, trio.Event()
+        await self._arrived.wait()
 
     def published(self) -> None:
         """What was committed has just been handed to everybody."""
         self._last_end = trio.current_time()
-
-    async def _let_burst_in(self) -> None:
-        """What arrives together is read by several tasks one after the other, each when the loop comes round to it:
-        wait as long as every round brings more, so that a burst is one commit and one write to each member."""
-        if self._crowd >= CROWD and trio.current_time() < self._last_end + CROWD_LASTS:
-            # Many were under way a moment ago: what comes now is the first of as many.
-            await trio.sleep(self._config.commit_gather)
-            return
-        for _ in range(BURST_ROUNDS):
-            before = len(self._queue)
-            await trio.lowlevel.checkpoint()
-            await trio.lowlevel.checkpoint()
-            if len(self._queue) == before:
-                return
 
     async def _commit_some(self) -> None:
         tickets = self._next_tickets()
@@ -203,7 +204,8 @@ class Committer:
             ticket.resolve(outcome)
         for ticket in tickets:
             ticket.finish()
-        self._crowd = max(len(tickets), self._crowd / 2)
+        self._crowd = max(len(tickets), self._crowd // 2)
+        self._commits += 1
         fences = [
             outcome.position
             for ticket, outcome in zip(tickets, outcomes, strict=True)
