@@ -138,10 +138,11 @@ class Channel:
         before = encoded[0].row.seq - 1
         for blob, last in self._blobs(encoded, wire):
             self._counters.delivered_bytes += len(blob) * len(listeners)
-            full = [session for session, push in listeners.items() if not push(blob)]
-            for session in full:
-                del listeners[session]
-                behind.append((session, before))
+            taken = [push(blob) for push in listeners.values()]
+            if not all(taken):
+                for session in [session for session, took in zip(listeners, taken, strict=True) if not took]:
+                    del listeners[session]
+                    behind.append((session, before))
             before = last
             self._counters.blobs += 1
         return behind

@@ -30,6 +30,11 @@ BROKEN_AT_ONCE = (*BROKEN, OSError)
 class Outlet:
     """Owns every write to ``stream``; the writer task, when one is needed, runs in ``nursery``."""
 
+    # First, and so beside each other in memory: a fan-out touches these two of every idle link, and no more.
+    _send: Callable[[bytes], int] = field(init=False)
+    _direct: bool = field(default=True, init=False)
+    """Nothing waits and more is taken: the one question `push` asks of an idle link."""
+
     stream: ByteStream
     nursery: trio.Nursery
     bound: int
@@ -44,9 +49,6 @@ class Outlet:
     broken: bool = field(default=False, init=False)
     timed_out: bool = field(default=False, init=False)
 
-    _send: Callable[[bytes], int] = field(init=False)
-    _direct: bool = field(default=True, init=False)
-    """Nothing waits and more is taken: the one question `push` asks of an idle link."""
     _queue: deque[memoryview] = field(init=False, default=NOTHING)
     _writing: bool = field(default=False, init=False)
     _taken: int = field(default=0, init=False)
