@@ -6,8 +6,8 @@ puller serves it from a position); a session whose link takes no more goes from 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from chatkit.backend.records import Row
 from chatkit.engine.state import Room
@@ -16,23 +16,21 @@ from chatkit.server.config import ServerConfig
 from chatkit.server.rendering import Renderer
 from chatkit.server.ring import Encoded, Ring
 from chatkit.server.statistics import Counters
-from chatkit.transport.interface import WireFormat
+from chatkit.transport.interface import WireFormat, Writer
 
 if TYPE_CHECKING:
     from chatkit.server.session import Session
 
-Push: TypeAlias = Callable[[bytes], bool]
-
 
 class Audience:
-    """Sessions by wire format, each with its link's ``push``."""
+    """Sessions by wire format, each with what writes to its link."""
 
     def __init__(self) -> None:
-        self.by_format: dict[WireFormat, dict[Session, Push]] = {}
+        self.by_format: dict[WireFormat, dict[Session, Writer]] = {}
 
     def add(self, session: Session) -> None:
         """Let a session hear what is said here."""
-        self.by_format.setdefault(session.wire, {})[session] = session.connection.pusher
+        self.by_format.setdefault(session.wire, {})[session] = session.connection.writer
 
     def discard(self, session: Session) -> None:
         """Let it hear no more."""
@@ -53,8 +51,8 @@ class Audience:
             if not listeners:
                 continue
             frame = renderer.frame_event(event, now, wire)
-            for session, push in listeners.items():
-                if session.id != but and (session.holding or not push(frame)):
+            for session, link in listeners.items():
+                if session.id != but and (session.holding or not link.push(frame)):
                     session.hold(event, frame)
 
     def tell_all(self, events: Sequence[Event], now: int, renderer: Renderer) -> None:
@@ -64,8 +62,8 @@ class Audience:
                 continue
             frames = [renderer.frame_event(event, now, wire) for event in events]
             blob = b"".join(frames)
-            for session, push in listeners.items():
-                if session.holding or not push(blob):
+            for session, link in listeners.items():
+                if session.holding or not link.push(blob):
                     for event, frame in zip(events, frames, strict=True):
                         session.hold(event, frame)
 
@@ -132,13 +130,13 @@ class Channel:
         self._ring.clear()
 
     def _fan_out(
-        self, encoded: list[Encoded], wire: WireFormat, listeners: dict[Session, Push]
+        self, encoded: list[Encoded], wire: WireFormat, listeners: dict[Session, Writer]
     ) -> list[tuple[Session, int]]:
         behind: list[tuple[Session, int]] = []
         before = encoded[0].row.seq - 1
         for blob, last in self._blobs(encoded, wire):
             self._counters.delivered_bytes += len(blob) * len(listeners)
-            taken = [push(blob) for push in listeners.values()]
+            taken = [link.push(blob) for link in listeners.values()]
             if not all(taken):
                 for session in [session for session, took in zip(listeners, taken, strict=True) if not took]:
                     del listeners[session]

@@ -167,7 +167,9 @@ class Operator:
     def invitations(self) -> list[Invitation]:
         """Return the invitations that are good, the newest first."""
         now = self._now_ms()
-        good = (one for one in self._engine.world.invitations.values() if one.expires_at is None or one.expires_at > now)
+        good = (
+            one for one in self._engine.world.invitations.values() if one.expires_at is None or one.expires_at > now
+        )
         return sorted(good, key=lambda one: (-one.created_at, one.id))
 
     def admins(self) -> int:

@@ -20,7 +20,7 @@ import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import trio
 from attrs import field, frozen
@@ -77,6 +77,13 @@ class TransportOptions:
     """Listeners only: where proxies connect from that are believed about the address of a client."""
 
 
+class Writer(Protocol):
+    """What bytes are pushed into."""
+
+    def push(self, blob: bytes) -> bool:
+        """See `Connection.push`."""
+
+
 class Connection(ABC):
     """One link between a client and a server."""
 
@@ -106,9 +113,9 @@ class Connection(ABC):
         """
 
     @property
-    def pusher(self) -> Callable[[bytes], bool]:
-        """`push`, by the shortest way: for whoever keeps it and calls it for every member of a room."""
-        return self.push
+    def writer(self) -> Writer:
+        """What does the work of `push`: for whoever keeps it, and calls that for every member of a room."""
+        return self
 
     @abstractmethod
     def push_anyway(self, blob: bytes) -> None:

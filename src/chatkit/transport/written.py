@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
 
 import trio
 
@@ -33,8 +32,8 @@ class WrittenConnection(Connection):
         return self.outlet.push(blob)
 
     @property
-    def pusher(self) -> Callable[[bytes], bool]:
-        return self.outlet.push
+    def writer(self) -> Outlet:
+        return self.outlet
 
     def push_anyway(self, blob: bytes) -> None:
         self.outlet.push_anyway(blob)
