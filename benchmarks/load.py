@@ -24,7 +24,7 @@ from benchmarks.process import Process
 from benchmarks.wire import server_frame_size
 
 BUSY = 0.85
-"""A generator that is busy for a larger share than this may have been the bottleneck."""
+"""A generator that is busy for a larger share than this, while the server is not, may have been the bottleneck."""
 LATE_SECONDS = 0.005
 """A paced message that leaves this late makes the generator the bottleneck, if it is one in a hundred."""
 SPIN_SECONDS = 0.0015
@@ -74,8 +74,8 @@ class Result:
 
     @property
     def bottleneck(self) -> bool:
-        """Whether the generator may have been what limited the run."""
-        return self.late > 0.01 or (self.generator_share > BUSY and not self.latencies)
+        """Whether the generator may have been what limited the run: it was busy all the time, the server was not."""
+        return self.late > 0.01 or (self.generator_share > BUSY > self.server_share and not self.latencies)
 
     def percentile(self, share: float) -> float:
         """Return a latency in milliseconds."""

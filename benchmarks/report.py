@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
@@ -85,11 +86,9 @@ class Figures:
         both = [ours[turn] / peers[turn] for turn in ours if peers.get(turn)]
         return median(both) if both else None
 
-    def bottlenecks(self) -> list[str]:
-        """Return the runs in which the generator may have been the bottleneck."""
-        return [
-            f"{one['name']} ({one['server']}, round {one['round'] + 1})" for one in self._all if one.get("bottleneck")
-        ]
+    def bottlenecks(self) -> Counter[str]:
+        """Return in which cases the generator may have been the bottleneck, and in how many rounds of each."""
+        return Counter(f"{one['name']} ({one['server']})" for one in self._all if one.get("bottleneck"))
 
 
 # ── tables ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -202,7 +201,8 @@ def honesty(runs: Runs) -> str:
     text = f"Other processes took {median(others):.0%} of the machine in the median run.\n" if others else ""
     if not slow:
         return text + "The generator was the bottleneck in no run.\n"
-    return text + f"The generator may have been the bottleneck in {len(slow)} runs: {'; '.join(slow)}.\n"
+    cases = "; ".join(f"{case}, {rounds} times" for case, rounds in slow.items())
+    return text + f"The generator may have been the bottleneck in {slow.total()} runs: {cases}.\n"
 
 
 TABLES: dict[str, Callable[[Runs], str]] = {
