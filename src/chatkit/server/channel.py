@@ -71,7 +71,7 @@ class Audience:
 class Channel:
     """The live side of one room."""
 
-    def __init__(self, room: Room, config: ServerConfig, renderer: Renderer, counters: Counters) -> None:
+    def __init__(self, room: Room, ring: Ring, config: ServerConfig, renderer: Renderer, counters: Counters) -> None:
         self.room = room
         self.published = room.head
         self.attached = Audience()
@@ -79,7 +79,7 @@ class Channel:
         self._renderer = renderer
         self._counters = counters
         self._blob_bytes = config.blob_bytes
-        self._ring = Ring(config.ring_events, config.ring_bytes)
+        self._ring = ring
 
     def attach(self, session: Session, after: int | None) -> bool:
         """Add a session; say whether it is live. ``after`` None means from the head."""

@@ -100,15 +100,18 @@ class ServerConfig:
     commit_changes: int = 4096
     """Changes in one transaction; bounds how long the others wait for it."""
     commit_gather: float = 0.001
-    """How long changes gather when commits come back to back: fewer, larger commits and writes."""
+    """While many people speak at once, a commit is put off at most this long until as many have spoken as did before:
+    fewer, larger commits and writes."""
     list_interval: float = 0.05
     """A room's line in everybody's list is sent at most this often."""
+    rings_bytes: int = 33_554_432
+    """Bytes of recent events kept encoded, of all rooms."""
 
     # One room
     ring_events: int = 256
     """Recent events kept encoded, for those who are a little behind."""
-    ring_bytes: int = 262_144
-    """Bytes of recent events kept encoded."""
+    ring_bytes: int = 4_194_304
+    """Bytes of recent events kept encoded: more than is said in a moment."""
     blob_bytes: int = 262_144
     """Events of one commit are joined into writes of at most this."""
     pull_bytes: int = 65_536

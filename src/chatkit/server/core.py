@@ -58,6 +58,7 @@ from chatkit.server.committer import Committer, Judge
 from chatkit.server.config import ServerConfig
 from chatkit.server.passwords import Passwords
 from chatkit.server.rendering import Renderer
+from chatkit.server.ring import Rings
 from chatkit.server.session import Session
 from chatkit.server.statistics import Counters, Statistics
 from chatkit.server.throttle import Throttle
@@ -94,6 +95,7 @@ class Core:
         self.channels: dict[str, Channel] = {}
         self.sessions: dict[int, Session] = {}
         self.everyone = Audience()
+        self._rings = Rings(config.ring_events, config.ring_bytes, config.rings_bytes)
         self.position = 0
         self._waiting: list[tuple[int, int, trio.Event]] = []
         self._changed: dict[str, None] = {}  # no set: its order would differ from run to run
@@ -151,8 +153,8 @@ class Core:
     def _refresh_channel(self, fact: Fact) -> None:
         """Let a room's live side know what was done to its log."""
         match fact:
-            case DeleteRoom(room_id=room_id):
-                self.channels.pop(room_id, None)
+            case DeleteRoom(room_id=room_id) if room_id in self.channels:
+                self.channels.pop(room_id).forget_encoded()
             case Trim(room_id=room_id, first=first) if room_id in self.channels:
                 self.channels[room_id].trimmed(first)
             case Redact(room_id=room_id) if room_id in self.channels:
@@ -251,9 +253,8 @@ class Core:
     def _channel(self, room_id: str) -> Channel | None:
         channel = self.channels.get(room_id)
         if channel is None and room_id in self.engine.rooms:
-            channel = self.channels[room_id] = Channel(
-                self.engine.rooms[room_id], self.config, self.renderer, self.counters
-            )
+            room, ring = self.engine.rooms[room_id], self._rings.open()
+            channel = self.channels[room_id] = Channel(room, ring, self.config, self.renderer, self.counters)
         return channel
 
     def _detach(self, session_id: int, room_id: str) -> None:
