@@ -88,7 +88,7 @@ async def test_a_room_renamed_while_one_was_away_goes_on(server: TestServer, ann
     bob = await server.person("bob", reconnect=SOON, entropy=Random(9))
     await bob.joins("tea")
     await bob.says("one", room="tea")
-    handle, link = bob.room("tea"), bob.client._link
+    handle, link = bob.room("tea"), bob.client._asking.link
     assert link is not None
     link.connection.abort()
     await ann.room("tea").update(name="den")
@@ -252,12 +252,12 @@ async def test_the_newest_token_comes_back_never_the_password(server: TestServer
     options: dict[str, Any] = {"password": "long enough", "reconnect": SOON, "on_token": tokens.append}
     async with server.server.connect(user="ann", **options) as client:
         for _ in range(3):
-            assert client._link is not None
-            client._link.connection.abort()
+            assert client._asking.link is not None
+            client._asking.link.connection.abort()
             await client.rooms["general"].send("again")
         assert len(tokens) == len(set(tokens)) == 4
         assert client.token == tokens[-1]
-        assert client._login.password is None
+        assert client._entrance.login.password is None
         await ann.client.change_password("long enough", "longer still")
         await client.wait_closed()
     with pytest.raises(RequestFailed, match="bad_credentials"):
@@ -267,8 +267,8 @@ async def test_the_newest_token_comes_back_never_the_password(server: TestServer
 
 async def test_who_is_let_in_no_more_is_closed_for_good(server: TestServer, ann: Person) -> None:
     async with server.server.connect(user="ann", password="long enough", reconnect=SOON, entropy=Random(9)) as phone:
-        assert phone._link is not None
-        phone._link.connection.abort()
+        assert phone._asking.link is not None
+        phone._asking.link.connection.abort()
         await ann.client.revoke()
         why = await phone.wait_closed()
         assert isinstance(phone.status, Closed)

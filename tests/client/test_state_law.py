@@ -122,8 +122,8 @@ class World:
                 await person.goes()
                 del self.people[act.who]
             case "cut":
-                if client._link is not None:
-                    client._link.connection.abort()
+                if client._asking.link is not None:
+                    client._asking.link.connection.abort()
 
 
 def shown(state: ClientState, both: set[str]) -> dict[str, Any]:

@@ -59,7 +59,7 @@ async def test_the_close_code_decides(scheme: str, close: object) -> None:
         connect(server.addresses[0], user="ann", reconnect=Backoff(first=0.001)) as ann,
     ):
         (session,) = server._core.sessions.values()
-        lost = ann._status_changed
+        lost = ann._standing.changed
         session.end(code, "for a test", reconnect=reconnect)
         with trio.fail_after(5):
             await lost.wait()
@@ -120,8 +120,8 @@ async def two(server: TestServer, **options: object) -> tuple[Person, Person]:
 
 def cut(client: Client) -> None:
     """End the link without a word."""
-    assert client._link is not None
-    client._link.connection.abort()
+    assert client._asking.link is not None
+    client._asking.link.connection.abort()
 
 
 async def test_a_link_made_anew_in_time_is_not_noticed(autojump_clock: trio.testing.MockClock) -> None:

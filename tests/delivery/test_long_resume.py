@@ -54,8 +54,8 @@ async def running(name: str, argument: str) -> AsyncIterator[Program]:
 async def stay_away(client: Client) -> str:
     """Lose the link, and find nobody where the server was; return where it really is."""
     url, client._dial.url = client._dial.url, "tcp://127.0.0.1:1"
-    assert client._link is not None
-    client._link.connection.abort()
+    assert client._asking.link is not None
+    client._asking.link.connection.abort()
     return url
 
 

@@ -239,7 +239,7 @@ async def test_every_value_in_every_field_of_messagepack(contexts: Contexts) -> 
     config = ServerConfig(rate_limits=False, ssl_context=contexts.server, garbage=10_000)
     async with open_server("memory://", listen=LISTEN, config=config) as server:
         async with chatkit.connect(server.addresses[0], user="eve", encoding="msgpack") as eve:
-            link = eve._link
+            link = eve._asking.link
             assert link is not None
             answered: Counter[str] = Counter()
             take = link._take

@@ -309,7 +309,7 @@ async def test_a_refusal_that_comes_all_the_same_is_waited_out(autojump_clock: o
     rates = Rates(messages=Rate(10, 5))
     async with chatkit.open_server("memory://", listen=(), config=ServerConfig(rates=rates)) as server:
         async with server.connect(user="ann") as ann:
-            ann._pacing.announce({})
+            ann._asking.pacing.announce({})
             async with trio.open_nursery() as nursery:
                 for number in range(100):
                     nursery.start_soon(ann.rooms["general"].send, str(number))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from chatkit.client.backoff import Backoff
-from chatkit.client.client import Client, connect
+from chatkit.client.client import Client
+from chatkit.client.connecting import connect
 from chatkit.client.cursor import Cursor
 from chatkit.client.devices import Device
 from chatkit.client.message import Message, Pending

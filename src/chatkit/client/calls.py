@@ -21,6 +21,8 @@ R = TypeVar("R")
 OnReply = Callable[[Any], object]
 REPEATABLE = (m.History, m.ListRooms, m.ListUsers, m.JoinRoom, acc.Sessions, mod.ListBans, mod.Audit)
 """Requests that change nothing when they are repeated. Any request with an ``op`` is safe besides."""
+TRY_AGAIN = frozenset({"storage_unavailable", "rate_limited", "internal_error"})
+"""Refusals that say nothing about the request itself: worth another try later."""
 
 
 @frozen

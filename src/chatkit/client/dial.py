@@ -1,4 +1,4 @@
-"""How a client reaches its server, and what it says to come in: what stays the same from link to link."""
+"""How a client reaches its server: what stays the same from link to link."""
 
 from __future__ import annotations
 

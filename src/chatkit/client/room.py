@@ -23,6 +23,7 @@ from chatkit.protocol.positions import Position
 
 if TYPE_CHECKING:
     from chatkit.client.client import Client
+    from chatkit.client.following import Following
 
 R = TypeVar("R")
 MOST_LISTED = 100_000
@@ -32,8 +33,9 @@ MOST_LISTED = 100_000
 class Room:
     """A handle on a room that the client has joined. Made by `Client.join` and `Client.create`."""
 
-    def __init__(self, client: Client, state: RoomState) -> None:
+    def __init__(self, client: Client, following: Following, state: RoomState) -> None:
         self.client = client
+        self._following = following
         self.state = state
         """What a frontend shows of the room; see `chatkit.client.state`."""
         self._changed = trio.Event()
@@ -180,7 +182,7 @@ class Room:
 
     async def leave(self) -> None:
         """Leave the room; iterators over it end. Raises `RequestFailed`, `Disconnected`."""
-        await self._ask(lambda name: m.LeaveRoom(room=name), lambda _: self.client.forget(self.name))
+        await self._ask(lambda name: m.LeaveRoom(room=name), lambda _: self._following.left(self.name))
 
     async def delete(self) -> None:
         """Delete the room and its history, for everybody. Raises `RequestFailed` (``forbidden``), `Disconnected`."""
@@ -212,7 +214,7 @@ class Room:
         )
 
     def _updated(self, reply: m.Summary) -> None:
-        self.client.rename_room(self.name, reply.room)
+        self._following.renamed(self.name, reply.room)
         self.client.state.changed(reply)
 
     # ── keeping order ────────────────────────────────────────────────────────────────────────────────────────────────

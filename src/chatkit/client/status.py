@@ -9,6 +9,7 @@ import trio
 from attrs import frozen
 
 from chatkit.errors import ChatError, Disconnected
+from chatkit.protocol import messages as m
 
 
 @frozen
@@ -45,6 +46,35 @@ class Closed:
 
 
 Status: TypeAlias = Connected | Reconnecting | Closed
+
+
+class Standing:
+    """How a client stands with its server: whether it is connected, what the server said of itself."""
+
+    def __init__(self) -> None:
+        self.hello: m.Hello
+        """The server's first word on the newest link; there is none before the first."""
+        self.status: Status = Connected()
+        self.changed = trio.Event()
+        """Set at the next change of the status; there is another one then."""
+        self.leaving = False
+        """Whether the client is about to go: then a lost link is not made anew."""
+
+    def become(self, status: Status) -> None:
+        """Let the status be another one, and wake whoever waits for that."""
+        self.status = status
+        self.changed.set()
+        self.changed = trio.Event()
+
+    def failure(self) -> ChatError | None:
+        """Return why the link is gone for good, as a new exception; None if it is not."""
+        return self.status.again() if isinstance(self.status, Closed) else None
+
+    def check_alive(self) -> None:
+        """Raises `Disconnected` if the link is gone for good, else does nothing."""
+        failure = self.failure()
+        if failure is not None:
+            raise failure
 
 
 class StatusStream:

@@ -7,7 +7,7 @@ import ssl
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
-from chatkit.client.client import DEFAULT_URL
+from chatkit.client.connecting import DEFAULT_URL
 from chatkit.errors import MissingExtra, UsageError
 from chatkit.frontends.commands import DEFAULT_ROOM
 
