@@ -79,6 +79,15 @@ async def test_going_from_room_to_room() -> None:
         assert talk.over
 
 
+async def test_a_room_there_is_not_with_the_nearest_name() -> None:
+    async with conversation() as talk:
+        for typed, hint in (("Generl", "did you mean 'general'?"), ("kitchen", "/rooms lists those there are")):
+            with pytest.raises(chatkit.RequestFailed) as caught:
+                await talk.do(f"/join {typed}")
+            assert caught.value.code == "no_such_room"
+            assert caught.value.message == f"there is no room '{typed}'; {hint}"
+
+
 async def test_a_current_room_that_is_deleted_is_left_for_home() -> None:
     async with conversation() as talk:
         events = talk.client.events()

@@ -144,6 +144,10 @@ async def test_passwords_are_asked_for_and_never_shown(
     await ann.shows("general (1) ann>")
     ann.type("/register")
     await ann.shows("new password (8 bytes or more):")
+    ann.type("horse")
+    await ann.shows("! nothing was changed: the password is 5 bytes long: expected 8 to 1024")
+    ann.type("/register")
+    await ann.shows("new password (8 bytes or more):")
     ann.type("correct horse")
     await ann.shows("the same again:")
     ann.type("correct horse")
@@ -168,3 +172,27 @@ async def test_passwords_are_asked_for_and_never_shown(
     await again.shows("logged out")
     for terminal in (ann, again, other):
         assert "horse" not in terminal.screen("-S", "-")
+
+
+async def test_a_login_remembered_from_another_server_bars_nobody(
+    server: ServerProcess,
+    open_terminal: Callable[..., Terminal],  # noqa: F811
+) -> None:
+    login = RememberedLogin(server.ws, "ann")
+    login.remember("chatkit_t_of-a-store-that-is-no-more")
+    login.close()
+    ann = open_terminal(f"chat {server.ws} --user ann")
+    await ann.shows("general (1) ann>")
+    assert "chatkit: the login remembered for 'ann' is not good here any more" in ann.screen()
+
+
+async def test_ctrl_c_at_a_password_leaves_a_line_of_its_own(
+    server: ServerProcess,
+    open_terminal: Callable[..., Terminal],  # noqa: F811
+) -> None:
+    async with library.connect(server.ws, user="ann", password="correct horse", register=True):
+        pass
+    ann = open_terminal(f"chat {server.ws} --user ann")
+    await ann.shows("password of ann:")
+    ann.type("", "C-c")
+    assert f"\nexit code {Exit.INTERRUPTED:d}" in await ann.shows("exit code")

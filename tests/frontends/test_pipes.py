@@ -149,7 +149,7 @@ async def test_every_refusal_to_begin_has_its_sentence_and_code(server: ServerPr
             ([server.ws, "--user", "Ann"], Exit.REFUSED, "name_taken"),
             ([server.ws, "--user", "a b"], Exit.REFUSED, "bad_name"),
             ([server.ws, "--user", "bob", "--room", "nowhere"], Exit.REFUSED, "no_such_room"),
-            (["ws://127.0.0.1:1", "--user", "ann"], Exit.NO_LINK, "nobody listens there"),
+            (["ws://127.0.0.1:1", "--user", "ann"], Exit.NO_LINK, "; is the server running? chatkit serve starts one"),
             ([server.tcp.replace("tcp", "ws"), "--user", "bob"], Exit.NO_LINK, "chatkit: "),
         ):
             ended = await run("chat", *arguments)

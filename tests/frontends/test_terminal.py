@@ -147,8 +147,11 @@ async def test_the_end_of_the_server_is_shown_and_its_return(
     await eve.shows(f"exit code {Exit.LINK_LOST:d}")
     assert "chatkit: connection lost: the server is stopping (1001)" in eve.screen()
     await server.process.wait()
+    ann.type("said to nobody")
+    await ann.shows("* not sent yet: that waits until the connection is back")
     async with serving(tmp_path, listen=(server.ws, server.tcp)):
         await ann.shows("* connected again")
+        await ann.shows("ann: said to nobody")
         ann.type("still here")
         await ann.shows("ann: still here")
     ann.type("", "C-d")

@@ -265,12 +265,14 @@ async def test_a_password_is_asked_for_twice_and_not_shown(tmp_path: Path) -> No
             said += b"\n"
             await asking.type(text)
 
+        await answer(b"New password: ", "short")
         await answer(b"New password: ", PASSWORD)
         await answer(b"The same again: ", "something else")
         await answer(b"New password: ", PASSWORD)
         await answer(b"The same again: ", PASSWORD)
         await asking.until("account 'ann' added")
         assert await asking.wait() == 0
+    assert b"the password is 5 bytes long: expected 8 to 1024" in said
     assert b"They are not the same." in said
     assert PASSWORD.encode() not in said
     assert b"something else" not in said

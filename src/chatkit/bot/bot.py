@@ -261,7 +261,7 @@ class Bot(Scope):
         options = {"token": token} | options
         link = connect(where, user=self.name, **options) if isinstance(where, str) else where(user=self.name, **options)
         async with link as client:
-            log.info("%s is at %s", self.name, client)
+            log.info("%s is at %s", self.name, where if isinstance(where, str) else client)
             self._running = Running(self, client, self.memory)
             await self._running.run(self._stop, task_status=task_status)
 

@@ -13,7 +13,7 @@ from attrs import evolve
 
 from chatkit.client import Client, connect
 from chatkit.errors import Disconnected, RequestFailed, UsageError
-from chatkit.frontends.commands import Conversation
+from chatkit.frontends.commands import Conversation, Say, parse
 from chatkit.frontends.commands.account import LOGGED_OUT
 from chatkit.frontends.commands.conversation import Registration
 from chatkit.frontends.credentials import (
@@ -91,7 +91,8 @@ def chat(
     credentials = credentials_of(user, password_file, token_file, register, invitation)
     login = RememberedLogin(url, credentials.user) if store and token_file is None else None
     if login is not None and credentials.password is None:
-        credentials = evolve(credentials, token=login.token())
+        token = login.token()
+        credentials = evolve(credentials, token=token, remembered=token is not None)
     tls = trusting(ca)
 
     def open_link(given: Credentials) -> AbstractAsyncContextManager[Client]:
@@ -180,6 +181,8 @@ async def _take_lines(conversation: Conversation, screen: Screen, display: Displ
         if line is None:
             break
         try:
+            if screen.interactive and display.lost and isinstance(parse(line), Say):
+                await screen.notice("not sent yet: that waits until the connection is back; Ctrl-C quits instead")
             notices = await conversation.do(line)
         except (RequestFailed, UsageError) as error:
             code = Exit.REFUSED

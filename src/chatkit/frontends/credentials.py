@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeAlias
 from attrs import evolve, field, frozen
 
 from chatkit.errors import RequestFailed, UsageError
+from chatkit.frontends.commands.words import unfit
 from chatkit.frontends.exits import sentence
 from chatkit.frontends.options import Parameter, user_or_login
 
@@ -46,6 +47,8 @@ class Credentials:
     user: str
     password: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
+    remembered: bool = False
+    """Whether the token is one that this machine has remembered."""
     register: bool = False
     invitation: str | None = field(default=None, repr=False)
 
@@ -88,7 +91,18 @@ def credentials_of(
 
 
 def entering(credentials: Credentials, start: Callable[[Credentials], int]) -> int:
-    """Start something that logs in; if the name needs a password and somebody is there, ask for it."""
+    """Start something that logs in; if the name needs a password and somebody is there, ask for it.
+
+    A login that was remembered may be of another server at the same address, where the name is free.
+    """
+    if credentials.remembered and _somebody_is_there():
+        try:
+            return start(credentials)
+        except RequestFailed as error:
+            if error.code != "bad_credentials":
+                raise
+        sys.stderr.write(f"chatkit: the login remembered for {credentials.user!r} is not good here any more\n")
+        credentials = evolve(credentials, token=None, remembered=False)
     for _ in range(ASKED):
         try:
             return start(credentials)
@@ -125,6 +139,9 @@ def _asked_twice(user: str) -> str:
         raise UsageError("there is no terminal to ask for a password at: --password-file FILE")
     for _ in range(ASKED):
         password = _asked(f"new password for {user} (8 bytes or more): ")
+        if (why := unfit(password)) is not None:
+            sys.stderr.write(f"{why}\n")
+            continue
         if _asked("the same again: ") == password:
             return password
         sys.stderr.write("They are not the same.\n")

@@ -28,6 +28,8 @@ class Display:
         self._screen = screen
         self._events = conversation.client.events()
         self._showing = trio.Lock()
+        self.lost = False
+        """Whether the link is lost, and tried again."""
 
     async def follow(self) -> None:
         """Show everything that happens, until the link is gone for good: raises `Disconnected` then."""
@@ -71,13 +73,12 @@ class Display:
 
     async def follow_link(self) -> None:
         """Tell about the link: that it is lost and tried again, that it is there again; until it is gone for good."""
-        lost = False
         async for status in self._client.statuses():
             match status:
-                case Reconnecting(why=why) if not lost:
-                    lost = True
+                case Reconnecting(why=why) if not self.lost:
+                    self.lost = True
                     await self._screen.error("connection_lost", f"{sentence(why)}; trying to come back …")
-                case Connected() if lost:
-                    lost = False
+                case Connected() if self.lost:
+                    self.lost = False
                     await self._screen.notice("connected again")
                     await self.catch_up()

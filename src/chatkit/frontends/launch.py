@@ -24,6 +24,8 @@ def guarded(body: Callable[[], int]) -> int:
     except BaseException as error:
         causes = list(_leaves(error))
         if any(isinstance(cause, KeyboardInterrupt) for cause in causes):
+            if sys.stderr.isatty():
+                sys.stderr.write("\n")  # behind a question, or the ^C of the terminal
             return Exit.INTERRUPTED
         if any(isinstance(cause, BrokenPipeError) for cause in causes):
             _silence_stdout()
@@ -71,7 +73,13 @@ def _app(name: str, command: Callable[..., int], usage: str) -> App:
         from cyclopts import App
     except ImportError as error:
         raise MissingExtra("the command line", "cli") from error
-    app = App(name=f"chatkit {name}", version_flags=[], help_format="markdown", usage=f"Usage: chatkit {name} {usage}")
+    app = App(
+        name=f"chatkit {name}",
+        version_flags=[],
+        help_format="markdown",
+        usage=f"Usage: chatkit {name} {usage}",
+        suppress_keyboard_interrupt=False,
+    )
     app["--help"].group = "Parameters"
     app.default(command)
     return app

@@ -11,6 +11,7 @@ from attrs import define, frozen
 from chatkit.client import Client, Message, Room
 from chatkit.errors import RequestFailed, UsageError
 from chatkit.frontends.commands.command import May
+from chatkit.frontends.commands.words import unfit
 from chatkit.protocol import messages as m
 from chatkit.protocol import moderation as mod
 
@@ -129,8 +130,10 @@ class Conversation:
         return found
 
     async def new_secret(self) -> str:
-        """Ask for a new password, twice. Raises `UsageError` if they differ, and as `secret`."""
+        """Ask for a new password, twice. Raises `UsageError` if they differ or cannot be one, and as `secret`."""
         first = await self.secret("new password (8 bytes or more): ")
+        if (why := unfit(first)) is not None:
+            raise UsageError(f"nothing was changed: {why}")
         if await self.secret("the same again: ") != first:
             raise UsageError("nothing was changed: the two passwords differ")
         return first

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 
-from chatkit.errors import UsageError
+from chatkit.errors import RequestFailed, UsageError
 from chatkit.frontends.commands.command import Command
 from chatkit.frontends.commands.conversation import DEFAULT_ROOM, Conversation
 from chatkit.frontends.commands.words import shown
+from chatkit.protocol.codes import ErrorCode
 from chatkit.protocol.messages import UserInfo
 
 PRIVATE = "--private"
@@ -17,7 +19,15 @@ RECENT = 20
 
 
 async def _join(conversation: Conversation, argument: str) -> Sequence[str]:
-    await conversation.enter(argument)
+    try:
+        await conversation.enter(argument)
+    except RequestFailed as error:
+        if error.code != ErrorCode.NO_SUCH_ROOM:
+            raise
+        rooms = {name.lower(): name for name in conversation.client.state.rooms}
+        near = difflib.get_close_matches(argument.lower(), rooms, n=1)
+        hint = f"did you mean {rooms[near[0]]!r}?" if near else "/rooms lists those there are"
+        raise RequestFailed(error.code, f"{error.message}; {hint}") from error
     room = conversation.client.state.rooms[conversation.current]
     return (f"you are in {room.name} ({room.users})" + (f": {room.summary.topic}" if room.summary.topic else ""),)
 
@@ -53,7 +63,7 @@ async def _rooms(conversation: Conversation, _: str) -> Sequence[str]:
 
 def _room_line(conversation: Conversation, name: str) -> str:
     room = conversation.client.state.rooms[name]
-    mark = ">" if name == conversation.current else "+" if room.joined else " "
+    mark = " " if not room.joined else ">" if name == conversation.current else "+"
     told = room.summary
     states = {"private": told.private, "read-only": told.read_only, "slow": told.slow, "closed": told.closed}
     facts = ", ".join([str(room.users), *(state for state, holds in states.items() if holds)])

@@ -5,12 +5,15 @@ from __future__ import annotations
 import ipaddress
 import re
 from datetime import datetime, timedelta
+from typing import get_args
 
 from attrs import frozen
 
 from chatkit.client import Message
 from chatkit.client.terms import EXAMPLES, term_of
 from chatkit.errors import UsageError
+from chatkit.protocol.accounts import NewPassword
+from chatkit.protocol.bounds import Between
 
 SERVER = "--server"
 """In front of a name: on the whole server, not in the room."""
@@ -93,3 +96,12 @@ def shown(message: Message) -> str:
     """Write a message with its number."""
     said = REMOVED if message.deleted else message.text or f"<{len(message.binary or b'')} bytes>"
     return f"{message.seq:>6}  {message.user}: {said}"
+
+
+def unfit(password: str) -> str | None:
+    """Say why a new password is too short or too long for any server; None if it is not."""
+    bounds: Between = get_args(NewPassword)[1]
+    size = len(password.encode("utf-8", "replace"))
+    if bounds.least <= size <= bounds.most:
+        return None
+    return f"the password is {size} bytes long: expected {bounds.least} to {bounds.most}"

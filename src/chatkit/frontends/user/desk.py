@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeAlias
 import trio
 
 from chatkit.errors import MissingExtra, ProtocolError, UsageError
+from chatkit.frontends.commands.words import unfit
 from chatkit.frontends.exits import Exit
 from chatkit.frontends.options import Parameter
 from chatkit.frontends.serve.flags import gather
@@ -113,6 +114,9 @@ def _asked() -> str:
     for _ in range(ASKED):
         try:
             password = getpass.getpass("New password: ")
+            if (why := unfit(password)) is not None:
+                sys.stderr.write(f"{why}\n")
+                continue
             if getpass.getpass("The same again: ") == password:
                 return password
         except EOFError as error:
