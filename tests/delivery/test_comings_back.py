@@ -74,6 +74,28 @@ async def test_the_close_code_decides(scheme: str, close: object) -> None:
                     await ann.rooms["general"].send("nobody there")
 
 
+async def test_tries_are_counted_however_long_the_link_had_lasted(autojump_clock: trio.testing.MockClock) -> None:
+    attempts: list[int] = []
+
+    async def count(client: Client) -> None:
+        async for status in client.statuses():
+            if isinstance(status, Reconnecting):
+                attempts.append(status.attempt)
+
+    async def serve_a_minute(task_status: trio.TaskStatus[None]) -> None:
+        async with open_server("memory://", listen=["memory://counted"]):
+            task_status.started()
+            await trio.sleep(60)
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(serve_a_minute)
+        async with connect("memory://counted", user="ann", reconnect=Backoff(attempts=3)) as ann:
+            nursery.start_soon(count, ann)
+            with trio.fail_after(120):
+                await ann.wait_closed()
+    assert attempts == [1, 2, 3]
+
+
 async def test_a_newer_link_takes_over_from_a_half_dead_one() -> None:
     """The old link is open and silent; whoever has its token has the name at once, and the old one is told 4409."""
     async with open_server("memory://", listen=["tcp://127.0.0.1:0"]) as server:

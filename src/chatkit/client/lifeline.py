@@ -82,11 +82,11 @@ class Lifeline:
     async def _converse(self, begun: Callable[[], None]) -> Disconnected:
         """Connect, log in, say that it has begun, and return why the link ended. Raises `ConnectFailed`,
         `RequestFailed`, `Disconnected` if it did not begin."""
+        self._talked_for = 0.0  # also where nobody answers: else every try would be the first after a long talk
         async with private_nursery(lambda nursery: nursery.cancel_scope.cancel()) as nursery:
             link = await self._dial.connect(nursery, self._following.happened)
             ended: list[Disconnected] = []
             over = trio.Event()
-            self._talked_for = 0.0
             try:
                 with self._dial.patience() as patience:
                     self._standing.hello = await link.hello()
