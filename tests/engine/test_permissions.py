@@ -120,11 +120,11 @@ ASKED: dict[str, list[Callable[[Den], Any]]] = {
     "read": [lambda s: s.ask("one", m.ListUsers(room=s.room)), lambda s: s.ask("one", m.History(room=s.room))],
     "speak": [lambda s: s.ask("one", m.SendMessage(room=s.room, text="hi"))],
     "speak without waiting": [_speak_twice],
-    "delete own message": [
+    "delete own messages": [
         lambda s: s.ask("one", mod.DeleteMessage(room=s.room, seq=s.seq_of("one"))),
         lambda s: s.ask("one", mod.DeleteMessagesOf(room=s.room, user="one")),
     ],
-    "delete message": [
+    "delete messages": [
         lambda s: s.ask("one", mod.DeleteMessage(room=s.room, seq=s.seq_of("low"))),
         lambda s: s.ask("one", mod.DeleteMessagesOf(room=s.room, user="low")),
     ],
@@ -268,8 +268,8 @@ ACTS: dict[str, tuple[str, Callable[[Den], m.Request[Any]]]] = {
     "promote": ("set role", lambda s: mod.SetRole(room="den", user="two", role="moderator")),
     "enthrone": ("set role", lambda s: mod.SetRole(room="den", user="two", role="owner")),
     "demote": ("set role", lambda s: mod.SetRole(room="den", user="two", role="member")),
-    "delete a message": ("delete message", lambda s: mod.DeleteMessage(room="den", seq=s.seq_of("two"))),
-    "delete messages": ("delete message", lambda s: mod.DeleteMessagesOf(room="den", user="two")),
+    "delete a message": ("delete messages", lambda s: mod.DeleteMessage(room="den", seq=s.seq_of("two"))),
+    "delete messages": ("delete messages", lambda s: mod.DeleteMessagesOf(room="den", user="two")),
 }
 
 

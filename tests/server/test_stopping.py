@@ -147,3 +147,14 @@ async def test_a_cancelled_server_ends_at_once_with_everything_it_started() -> N
             await trio.sleep_forever()
     assert scope.cancelled_caught
     assert trio.lowlevel.current_statistics().tasks_living == tasks
+
+
+async def test_who_has_to_go_is_not_told_that_the_others_go_too(kind: str) -> None:
+    async with site(config=OPEN) as here:
+        people = [await here.user(name, kind) for name in ("ann", "bob", "cid")]
+        for one in people:
+            one.events.clear()
+        here.server.stop()
+        for one in people:
+            assert (await one.wait_end())[0] == 1001
+            assert [event["action"] for event in one.events if event["action"] == "user_left"] == []

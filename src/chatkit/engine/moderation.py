@@ -340,7 +340,7 @@ def name_of(world: World, principal: str) -> str:
 def delete_message(world: World, state: SessionState, request: mod.DeleteMessage, now: Moment) -> Decision:
     """Remove what a message says: one's own, or as a moderator."""
     room = world.visible(state, request.room)
-    world.require(state, room, "delete own message", now.time)
+    world.require(state, room, "delete own messages", now.time)
     return Inspect(room.id, request.seq)
 
 
@@ -351,7 +351,7 @@ def inspected(world: World, state: SessionState, request: mod.DeleteMessage, row
         raise No(ErrorCode.NO_SUCH_MESSAGE, f"there is no message {request.seq} in {room.name!r}")
     user = known(state.user)
     own = row.author == user.author
-    world.require(state, room, "delete own message" if own else "delete message", now.time)
+    world.require(state, room, "delete own messages" if own else "delete messages", now.time)
     whom = writer(world, row.author, row.name)
     if not own:
         require_above(world, state, room, whom, now.time)
@@ -372,7 +372,7 @@ def inspected(world: World, state: SessionState, request: mod.DeleteMessage, row
         reason=request.reason,
         details={"seq": row.seq},
     )
-    return Proposal(act, needs="delete message")
+    return Proposal(act, needs="delete messages")
 
 
 def _deletion(room: Room, author: str, name: str, seq: int, now: Moment) -> list[Append | Fact]:
@@ -393,7 +393,7 @@ def delete_messages_of(world: World, state: SessionState, request: mod.DeleteMes
     """Remove what somebody said in a room."""
     room, whom = world.visible(state, request.room), target(world, request.user)
     own = whom.author == known(state.user).author
-    world.require(state, room, "delete own message" if own else "delete message", now.time)
+    world.require(state, room, "delete own messages" if own else "delete messages", now.time)
     if not own:
         require_above(world, state, room, whom, now.time)
     return Search(room.id, whom.author)

@@ -303,15 +303,17 @@ class Core:
                 channel.detach(session)
                 session.forget(channel)
 
-    def end_session(self, session: Session) -> None:
-        """A session is over: take it out everywhere and tell the others. A second call does nothing."""
+    def end_session(self, session: Session, *, quietly: bool = False) -> None:
+        """A session is over: take it out everywhere and tell the others, unless ``quietly``. A second call does
+        nothing."""
         if self.sessions.get(session.id) is not session:
             return
         self.everyone.discard(session)
         effects = self.engine.close_session(session.id, trio.current_time())
         self.carry_out(effect for effect in effects if isinstance(effect, Detach))
         del self.sessions[session.id]
-        self.carry_out(effect for effect in effects if not isinstance(effect, Detach))
+        if not quietly:
+            self.carry_out(effect for effect in effects if not isinstance(effect, Detach))
 
     def statistics(self, *, ready: bool) -> Statistics:
         """Return how the server stands at this moment."""

@@ -258,7 +258,8 @@ class Server:
         if gone is not None and gone.code in BROKE and session.closing is None and not self._stopping.is_set():
             self._core.lose_session(session)
             return
-        self._core.end_session(session)
+        # Where everybody has to go, each would be told of everybody else.
+        self._core.end_session(session, quietly=self._stopping.is_set())
         if session.closing is not None:
             code, reason, reconnect = session.closing
             log.info("%r closed: %s (%d)", session, reason, code, event="closed")
