@@ -84,7 +84,14 @@ class Disconnected(ChatError):
 
 
 class ConnectFailed(ChatError):
-    """No link came to be: the address does not resolve, nobody listens there, or what listens is no chatkit server."""
+    """No link came to be: the address does not resolve, nobody listens there, or what listens is no chatkit server.
+
+    ``refused`` is whether the machine is there and nobody listens at the address.
+    """
+
+    def __init__(self, message: str, *, refused: bool = False) -> None:
+        super().__init__(message)
+        self.refused = refused
 
 
 class PositionLost(ChatError):

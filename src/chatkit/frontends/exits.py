@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from errno import ECONNREFUSED
 
 from chatkit.errors import (
     ChatError,
@@ -15,7 +14,6 @@ from chatkit.errors import (
     UsageError,
 )
 from chatkit.frontends.visible import visible
-from chatkit.transport.address import CONNECT_SENTENCES
 
 
 class Exit(IntEnum):
@@ -61,6 +59,6 @@ def sentence(error: ChatError) -> str:
     """Say an error in one plain line that is safe to write to a terminal."""
     if isinstance(error, Disconnected):
         return visible(f"connection lost: {error.reason or 'the link broke'} ({error.code})")
-    if isinstance(error, ConnectFailed) and str(error).endswith(CONNECT_SENTENCES[ECONNREFUSED]):
+    if isinstance(error, ConnectFailed) and error.refused:
         return visible(f"{error}; is the server running? chatkit serve starts one")
     return visible(str(error))

@@ -101,6 +101,11 @@ def connect_sentence(error: OSError) -> str:
     return f"connecting failed: {error.strerror or error}"
 
 
+def is_refusal(error: OSError) -> bool:
+    """Whether nobody listens at the address."""
+    return any(single.errno == errno.ECONNREFUSED for single in (error, *_causes(error)))
+
+
 def _causes(error: BaseException) -> list[OSError]:
     cause = error.__cause__
     several = cause.exceptions if isinstance(cause, BaseExceptionGroup) else (cause,)

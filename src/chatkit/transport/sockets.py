@@ -10,7 +10,7 @@ import ssl
 import trio
 
 from chatkit.errors import ConnectFailed, ListenFailed, UsageError
-from chatkit.transport.address import Address, connect_sentence, listen_sentence, peer_name
+from chatkit.transport.address import Address, connect_sentence, is_refusal, listen_sentence, peer_name
 from chatkit.transport.interface import TransportOptions
 from chatkit.transport.stream import ByteStream, TcpStream
 from chatkit.transport.tls import TlsStream
@@ -200,8 +200,9 @@ async def dial(address: Address, options: TransportOptions, *, keepalive: bool) 
     try:
         connected = await trio.open_tcp_stream(address.host, address.port)
     except (OSError, UnicodeError) as error:
-        sentence = connect_sentence(error) if isinstance(error, OSError) else "the name is no host name"
-        raise ConnectFailed(f"{address.url}: {sentence}") from error
+        if not isinstance(error, OSError):
+            raise ConnectFailed(f"{address.url}: the name is no host name") from error
+        raise ConnectFailed(f"{address.url}: {connect_sentence(error)}", refused=is_refusal(error)) from error
     # Trio's socket lets go of the descriptor, and a standard socket takes it: it has one owner at any time.
     sock = socket.socket(fileno=connected.socket.detach())
     try:
