@@ -166,7 +166,9 @@ class Committer:
     async def run(self) -> None:
         """Commit whatever is submitted, until cancelled."""
         while True:
-            if not self._queue:
+            if self._queue:
+                await trio.lowlevel.checkpoint()  # everybody first gets what the last commit brought
+            else:
                 self._idle.set()
                 await self._wait_for(1)
             await self._gather()
@@ -188,12 +190,6 @@ class Committer:
         self._wanted, self._arrived = changes, trio.Event()
         await self._arrived.wait()
 
-    async def _let_publish(self) -> None:
-        """Let the room hear it first, and its sender that it has: whoever follows the feed is woken in the first of
-        these rounds of the event loop, and done when the second begins."""
-        await trio.lowlevel.cancel_shielded_checkpoint()
-        await trio.lowlevel.cancel_shielded_checkpoint()
-
     def published(self) -> None:
         """What was committed has just been handed to everybody."""
         self._last_end = trio.current_time()
@@ -203,7 +199,6 @@ class Committer:
         began = trio.current_time()
         outcomes = await self._outcomes([ticket.change for ticket in tickets])
         self._counters.committed(len(tickets), trio.current_time() - began)
-        await self._let_publish()
         for ticket, outcome in zip(tickets, outcomes, strict=True):
             self._bytes -= ticket.size
             ticket.resolve(outcome)
