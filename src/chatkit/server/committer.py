@@ -180,6 +180,9 @@ class Committer:
         commit and one write to each member. They speak again when they have got what the last commit brought."""
         now = trio.current_time()
         if self._crowd < CROWD or now > self._last_end + CROWD_LASTS:
+            # Whoever follows the feed is done with the last commit before the next is answered.
+            await trio.lowlevel.checkpoint()
+            await trio.lowlevel.checkpoint()
             return
         looking = self._commits % LOOK == 0
         if looking or len(self._queue) < self._crowd:
