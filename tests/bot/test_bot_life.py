@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import signal
 import sqlite3
@@ -405,7 +406,6 @@ async def test_a_bot_outlives_its_server(caplog: pytest.LogCaptureFixture) -> No
     ]
 
 
-@pytest.mark.xfail(strict=False, reason="now and then an answer is missed; why is not understood yet")
 async def test_cancelled_at_every_await_others_are_undisturbed() -> None:
     async with open_chat(config=ServerConfig(rate_limits=False, linger=0.01)) as chat:
         other = Bot("other", prefix="?")
@@ -416,22 +416,24 @@ async def test_cancelled_at_every_await_others_are_undisturbed() -> None:
 
         await chat.run(other)
         ann = await chat.person("ann")
+        orders = itertools.count()
 
         async def attempt() -> None:
             bot = Bot("b", memory=RamMemory())
+            number = next(orders)  # what is left over of an attempt that was cut answers no other
 
             @bot.command
-            async def order(ctx: Context, count: int) -> None:
-                await ctx.user_memory.set("count", count)
-                await ctx.ask("Sure?", bool, timeout=5)
-                await ctx.reply("done")
+            async def order(ctx: Context, number: int) -> None:
+                await ctx.user_memory.set("order", number)
+                await ctx.ask(f"Order {number}?", bool, timeout=5)
+                await ctx.reply(f"done {number}")
 
             async with trio.open_nursery() as nursery:
                 await nursery.start(bot.serve, chat.server.server.connect)
-                await ann.says("!order 3")
-                await ann.hears(answered("Sure?", by="b"))
+                await ann.says(f"!order {number}")
+                await ann.hears(answered(f"Order {number}?", by="b"))
                 await ann.says("yes")
-                await ann.hears(answered("done", by="b"))
+                await ann.hears(answered(f"done {number}", by="b"))
                 bot.stop()
 
         async def afterwards() -> None:
