@@ -290,6 +290,34 @@ async def test_it_ends_when_the_person_leaves(chat: Chat) -> None:
     assert ends == ["left", "left"]
 
 
+@pytest.mark.parametrize("back", [False, True])
+async def test_nobody_waits_for_somebody_who_left_before_the_question(chat: Chat, back: bool) -> None:
+    bot, ends, may_ask = Bot("b"), list[str](), trio.Event()
+
+    @bot.command
+    async def ask(ctx: Context) -> None:
+        await may_ask.wait()
+        try:
+            ends.append(await ctx.ask("Well?", timeout=10_000))
+        except ConversationEnded as ended:
+            ends.append(ended.reason)
+
+    await chat.run(bot)
+    ann = await chat.person("ann")
+    await ann.says("!ask")
+    await ann.leaves("general")
+    if back:
+        await ann.joins("general")
+    await trio.sleep(1)
+    may_ask.set()
+    await trio.sleep(1)
+    if back:
+        await ann.hears(answered("Well?"))
+        await ann.says("here I am")
+        await trio.sleep(1)
+    assert ends == ["here I am" if back else "left"]
+
+
 async def test_it_goes_on_under_a_new_name(party: Party) -> None:
     ann = await party.ann(shop())
     await ann.says("!order")

@@ -14,6 +14,7 @@ import trio
 
 from chatkit.bot.incoming import Incoming
 from chatkit.errors import ConversationEnded, UsageError
+from chatkit.protocol.messages import UserLeft
 
 
 class Lane:
@@ -23,7 +24,7 @@ class Lane:
     when it is waited for no longer.
     """
 
-    __slots__ = ("_arrived", "_changed", "_ended", "_waiting", "key", "questioned", "queue")
+    __slots__ = ("_arrived", "_changed", "_ended", "_gone", "_waiting", "key", "questioned", "queue")
 
     def __init__(self, key: tuple[str, str], changed: Callable[[int], None]) -> None:
         self.key = key
@@ -33,6 +34,7 @@ class Lane:
         """Whether its handler waits for an answer of this person."""
         self._waiting = 0
         self._ended: str | None = None
+        self._gone = False
         self._arrived = trio.Event()
         self._changed = changed
 
@@ -55,8 +57,9 @@ class Lane:
                 self._changed(-1)
 
     def put(self, incoming: Incoming) -> None:
-        """Add what happened."""
+        """Add what happened. Somebody who leaves answers no question, until they do something here again."""
         self.queue.append(incoming)
+        self._gone = isinstance(incoming.event, UserLeft)
         self._arrived.set()
 
     def end_conversation(self, reason: str) -> None:
@@ -68,7 +71,8 @@ class Lane:
     async def answer(self, after: int) -> Incoming:
         """Wait for the first message behind a seq, and take it out.
 
-        Raises `ConversationEnded` when the person has left, `UsageError` if a question is open already.
+        Raises `ConversationEnded` when the person leaves, or left before and has not come back; `UsageError` if a
+        question is open already.
         """
         if self.questioned:
             raise UsageError("a question to this person is open already")
@@ -82,8 +86,8 @@ class Lane:
                             del self.queue[index]
                             self._changed(1)
                             return incoming
-                    if self._ended is not None:
-                        raise ConversationEnded(self._ended)
+                    if self._gone or self._ended is not None:
+                        raise ConversationEnded(self._ended or "left")
                     self._arrived = trio.Event()
                     await self._arrived.wait()
         finally:

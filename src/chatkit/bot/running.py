@@ -147,8 +147,6 @@ class Running:
             self._work.start_soon(self._work_off, lane, intake)
         else:
             lane.put(incoming)
-            if isinstance(incoming.event, UserLeft):
-                lane.end_conversation("left")
 
     def _is_not_for_us(self, incoming: Incoming) -> bool:
         if incoming.message is None:
