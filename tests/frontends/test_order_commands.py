@@ -169,6 +169,20 @@ async def test_ones_own_account() -> None:
         assert any("this one" in line for line in sessions)
         assert await ann.do(f"/revoke {token}") == (f"{token} is logged out",)
         assert await ann.do("/revoke others") == ("every other device is logged out",)
+        await ann.do("/token robot")
+        changed = "your password is changed, and every other device is logged out"
+        ann.secrets = ["longer still", "long again", "long again"]
+        stays = "one program's token stays good: /sessions shows it, /revoke ID or /password tokens takes it away"
+        assert await ann.do("/password") == (changed, stays)
+        await ann.do("/token other")
+        ann.secrets = ["long again", "longer still", "longer still"]
+        stay = "2 programs' tokens stay good: /sessions shows them, /revoke ID or /password tokens takes them away"
+        assert await ann.do("/password") == (changed, stay)
+        ann.asked, ann.secrets = [], ["longer still", "long at last", "long at last"]
+        assert await refused(ann, "/password hunter22") == "/password or /password tokens; the passwords are asked for"
+        assert ann.asked == []
+        assert await ann.do("/password tokens") == (f"{changed}, and so is every program",)
+        assert len(await ann.do("/sessions")) == 1
         ann.ask_secret = None
         assert await refused(ann, "/password") == "a password is asked for in a terminal only"
         with trio.fail_after(5):

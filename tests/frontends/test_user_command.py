@@ -250,6 +250,26 @@ def test_a_password_that_is_made_up_is_printed_once_and_kept_nowhere(desk: Desk)
         assert secret.encode() not in everything
 
 
+def test_another_password_takes_the_tokens_too_unless_they_are_kept(desk: Desk) -> None:
+    desk("add", "ann", "--no-password")
+    said = "'ann' has another password and is logged out everywhere"
+    assert f"{said}, shown this once:" in err_of(desk, "--generate")
+    for label in ("home", "work"):
+        desk("tokens", "ann", "--create", label)
+    assert f"{said}; 2 programs' tokens stay good, shown" in err_of(desk, "--generate", "--keep-tokens")
+    assert len(desk.json("tokens", "ann")) == 2
+    assert f"{said}; 2 programs' tokens are worth nothing any more, shown" in err_of(desk, "--generate")
+    assert desk.json("tokens", "ann") == []
+    desk("tokens", "ann", "--create", "home")
+    assert "everywhere; a program's token is worth nothing any more\n" in desk("passwd", "ann", "--no-password")
+    assert "--keep-tokens" in desk("passwd", "--help")
+
+
+def err_of(desk: Desk, *options: str) -> str:
+    desk("passwd", "ann", *options)
+    return str(desk.err)
+
+
 async def test_a_password_is_asked_for_twice_and_not_shown(tmp_path: Path) -> None:
     command = (*CHATKIT, "user", "add", "ann")
     spawn = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"

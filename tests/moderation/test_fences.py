@@ -176,6 +176,23 @@ async def test_devices_that_come_back_at_that_moment_do_not_keep_a_password_from
         assert len((await ann.data("sessions"))["sessions"]) == 1
 
 
+async def test_a_token_that_is_made_at_that_moment_goes_with_the_others() -> None:
+    async with place() as here:
+        ann, thief = await here.account("ann"), await here.device("ann")
+        bystander = await here.site.user("bob")
+        gate = Gate(here)
+        await bystander.send("send_message", room="general", text="held up")
+        await gate.reached.wait()
+        await thief.send("create_token", label="spare")
+        await queued(here, 1)
+        await ann.send("change_password", password=PASSWORD, new_password="another password", revoke_tokens=True)
+        await queued(here, 2)
+        gate.open()
+        assert (await ann.reply())["action"] == "success"
+        assert len((await ann.data("sessions"))["sessions"]) == 1
+        assert (await thief.wait_end())[0] == 4403
+
+
 @pytest.mark.parametrize("by", ["password", "token", "register", "address"])
 async def test_whoever_comes_in_while_they_are_banned_is_out(by: str) -> None:
     async with place() as here:

@@ -415,6 +415,36 @@ async def test_a_changed_password_logs_every_other_device_out(kind: str) -> None
         await newer.data("login", user="ann", token=ann.token)
 
 
+async def test_a_changed_password_takes_the_programs_tokens_too_where_that_is_asked_for(kind: str) -> None:
+    async with place() as here:
+        ann, bob = await here.account("ann", kind), await here.account("bob")
+        secrets = [(await ann.data("create_token", label=f"program {n}"))["token"] for n in range(2)]
+        others = [(await bob.data("create_token", label="another's"))["token"]]
+        robots = [await here.site.wire(kind) for _ in secrets]
+        for robot, secret in zip(robots, secrets, strict=True):
+            await robot.data("login", user="ann", token=secret)
+        changing = {"password": PASSWORD, "new_password": "another password"}
+        assert await ann.code("change_password", **changing, revoke_tokens="yes") == "bad_request"
+        await ann.data("change_password", **changing, revoke_tokens=True)
+        for robot in robots:
+            assert await robot.wait_end() == (4403, "logged out")
+        assert [one["current"] for one in (await ann.data("sessions"))["sessions"]] == [True]
+        stranger = await here.site.wire(kind)
+        for secret in secrets:
+            assert (await refusal(stranger, user="ann", token=secret))[0] == "bad_credentials"
+        await stranger.data("login", user="bob", token=others[0])
+
+
+async def test_a_program_that_changes_the_password_keeps_its_own_token() -> None:
+    async with place() as here:
+        ann, robot = await here.account("ann"), await here.site.wire()
+        made = [await ann.data("create_token", label=f"program {n}") for n in range(2)]
+        await robot.data("login", user="ann", token=made[0]["token"])
+        await robot.data("change_password", password=PASSWORD, new_password="another password", revoke_tokens=True)
+        assert [one["id"] for one in (await robot.data("sessions"))["sessions"]] == [made[0]["id"]]
+        assert (await ann.wait_end())[0] == 4403
+
+
 async def test_a_programs_token_has_its_own_role_and_term(kind: str) -> None:
     clock, config = timed()
     async with place(config=config) as here:

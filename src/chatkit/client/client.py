@@ -156,10 +156,11 @@ class Client:
         `Disconnected`."""
         await self.request(acc.Revoke(session=session.id if isinstance(session, Device) else session))
 
-    async def change_password(self, old: str, new: str) -> None:
-        """Change one's password, of 8 to 1,024 bytes; every other device is logged out. Raises `RequestFailed`
-        (``bad_credentials`` if ``old`` is wrong, ``rate_limited``), `Disconnected`."""
-        await self.request(acc.ChangePassword(password=old, new_password=new))
+    async def change_password(self, old: str, new: str, *, revoke_tokens: bool = False) -> None:
+        """Change one's password, of 8 to 1,024 bytes; every other device is logged out. Tokens for programs stay good;
+        with ``revoke_tokens`` they are worth nothing any more either. Raises `RequestFailed` (``bad_credentials`` if
+        ``old`` is wrong, ``rate_limited``), `Disconnected`."""
+        await self.request(acc.ChangePassword(password=old, new_password=new, revoke_tokens=revoke_tokens or None))
 
     async def create_token(self, label: str, *, role: str | None = None, life: timedelta | None = None) -> acc.ApiToken:
         """Make a token with which a program logs in as this account; it is shown this once. ``label``, up to 128 bytes,

@@ -61,7 +61,7 @@ def _own(world: World, state: SessionState) -> Account:
 
 
 def change_password(world: World, state: SessionState, request: acc.ChangePassword, now: Moment) -> Decision:
-    """Change one's password, and log every other device out."""
+    """Change one's password, and log every other device out, or also what programs have tokens for."""
     account = _own(world, state)
     return Verify(account.key, account.password, request.password)
 
@@ -79,7 +79,8 @@ def password_hashed(world: World, state: SessionState, request: acc.ChangePasswo
     """Decide `change_password`, now that the new one is hashed."""
     account = _own(world, state)
     changes: list[Fact] = [Put(record=evolve(account, password=hash), was=account)]
-    changes += [Remove(record=token) for token in _devices(world, account) if token.id != state.device]
+    held = world.tokens_of.get(account.id, {}).values() if request.revoke_tokens else _devices(world, account)
+    changes += [Remove(record=token) for token in held if token.id != state.device]
     return Proposal(Together(tuple(changes)), fence=(account.id,))
 
 
@@ -164,7 +165,18 @@ def create_token(world: World, state: SessionState, request: acc.CreateToken, no
         used_at=now.time,
         expires_at=None if request.seconds is None else now.time + request.seconds * 1000,
     )
-    return Proposal(Put(record=record), note=acc.ApiToken(id=record.id, token=secret))
+    return Proposal(
+        Together((_used(world, state, now), Put(record=record))), note=acc.ApiToken(id=record.id, token=secret)
+    )
+
+
+def _used(world: World, state: SessionState, now: Moment) -> Fact:
+    """Return the change that notes a use of one's login. Whoever takes the login away meanwhile meets it, and looks
+    again at what there is to take away."""
+    login = world.tokens.get(state.device)
+    if login is None:
+        raise No(ErrorCode.NOT_LOGGED_IN, "you are logged out: log in again")
+    return Put(record=evolve(login, used_at=max(now.time, login.used_at + 1)), was=login)
 
 
 def run_out(world: World, now: int) -> list[Fact]:

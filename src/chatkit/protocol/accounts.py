@@ -27,11 +27,13 @@ class Register(Request[LoggedIn]):
 
 @frozen(kw_only=True)
 class ChangePassword(Request[Nothing]):
-    """Change one's password; every other device is logged out."""
+    """Change one's password; every other device is logged out. Tokens for programs stay good, unless
+    ``revoke_tokens``."""
 
     action = "change_password"
     password: Password = field(repr=False)
     new_password: NewPassword = field(repr=False)
+    revoke_tokens: bool | None = None
 
 
 @frozen(kw_only=True)

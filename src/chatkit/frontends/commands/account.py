@@ -12,6 +12,8 @@ from chatkit.frontends.commands.words import term_typed, when
 
 LOGGED_OUT = "you are logged out here"
 ROLES = ("bot", "member", "admin")
+TOKENS = "tokens"
+"""Behind /password: programs are logged out too."""
 
 
 async def _whoami(conversation: Conversation, _: str) -> Sequence[str]:
@@ -42,10 +44,24 @@ async def _register(conversation: Conversation, argument: str) -> Sequence[str]:
     return ()
 
 
-async def _password(conversation: Conversation, _: str) -> Sequence[str]:
+async def _password(conversation: Conversation, argument: str) -> Sequence[str]:
+    if argument.lower() not in ("", TOKENS):
+        raise UsageError(f"/password or /password {TOKENS}; the passwords are asked for")
     old = await conversation.secret("present password: ")
-    await conversation.client.change_password(old, await conversation.new_secret())
-    return ("your password is changed, and every other device is logged out",)
+    new = await conversation.new_secret()
+    await conversation.client.change_password(old, new, revoke_tokens=bool(argument))
+    changed = "your password is changed, and every other device is logged out"
+    if argument:
+        return (f"{changed}, and so is every program",)
+    return (changed, *_tokens_left(await conversation.client.sessions()))
+
+
+def _tokens_left(devices: Sequence[Device]) -> Sequence[str]:
+    left = sum(device.api for device in devices)
+    if not left:
+        return ()
+    what, them = ("one program's token stays", "it") if left == 1 else (f"{left} programs' tokens stay", "them")
+    return (f"{what} good: /sessions shows {them}, /revoke ID or /password {TOKENS} takes {them} away",)
 
 
 async def _logout(conversation: Conversation, _: str) -> Sequence[str]:
@@ -92,7 +108,13 @@ ACCOUNT = (
     Command("whoami", "", "say who you are here", _whoami),
     Command("username", "NAME", "take another name", _username),
     Command("register", "[INVITATION]", "make your name an account; a password is asked for", _register, May.GUEST),
-    Command("password", "", "change your password; the passwords are asked for", _password, May.ACCOUNT),
+    Command(
+        "password",
+        f"[{TOKENS}]",
+        f"change your password; with {TOKENS} your programs are logged out too",
+        _password,
+        May.ACCOUNT,
+    ),
     Command("sessions", "", "list where you are logged in", _sessions, May.ACCOUNT),
     Command("revoke", "ID|others", "log a device out, or every other one", _revoke, May.ACCOUNT),
     Command("token", "LABEL [bot|member|admin] [TERM]", "make a token for a program", _token, May.ACCOUNT),

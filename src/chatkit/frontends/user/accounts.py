@@ -147,6 +147,9 @@ def passwd(
 ) -> int:
     """Give an account another password, and log it out everywhere.
 
+    What its programs have tokens for is logged out too, unless --keep-tokens. Whoever changes their own password, by
+    /password in a chat, keeps those tokens unless they say /password tokens.
+
     ```
     chatkit user passwd ann
     chatkit user passwd bob --generate --keep-tokens
@@ -157,14 +160,25 @@ def passwd(
         operator.person(name)
         password = new_password(password_file, generate, no_password)
         kept = None if password is None else await Passwords().hash(password)
+        await operator.reload()  # it may have taken a while to type
+        held = _api(operator.person(name))
         account = await operator.do(acts.set_password(name, kept, keep_tokens=keep_tokens))
         made = password if generate else None
         record = {"user": account.name, **({"password": made} if made else {})}
         what = "has no password any more" if password is None else "has another password"
         shown = ", shown this once:" if made else ""
-        tell(f"{account.name!r} {what} and is logged out everywhere{shown}", record, json=json, secret=made)
+        everywhere = f"is logged out everywhere{_of_tokens(held, keep_tokens)}"
+        tell(f"{account.name!r} {what} and {everywhere}{shown}", record, json=json, secret=made)
 
     return at_store(store, config, work)
+
+
+def _of_tokens(held: int, kept: bool) -> str:
+    if not held:
+        return ""
+    whose, one = ("a program's token", "s") if held == 1 else (f"{held} programs' tokens", "")
+    end = f"stay{one} good" if kept else f"{'is' if one else 'are'} worth nothing any more"
+    return f"; {whose} {end}"
 
 
 def role(
