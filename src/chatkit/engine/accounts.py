@@ -17,7 +17,9 @@ from chatkit.protocol.codes import ErrorCode
 from chatkit.protocol.names import check_name, name_key
 
 REFRESHED = 3_600_000
-"""Milliseconds after which the use of a login on a live link is noted anew."""
+"""Milliseconds after which the use of a login on a live link is noted anew, …"""
+REFRESHED_PART = 4
+"""… or, where logins live shorter, this part of their life."""
 MOST_AT_ONCE = 500
 """Changes one look at what has run out proposes."""
 
@@ -187,9 +189,10 @@ def run_out(world: World, now: int) -> list[Fact]:
     bans = [*world.bans.values(), *(ban for room in world.rooms.values() for ban in room.bans.values())]
     gone += [Remove(record=ban) for ban in bans if _is_over(ban.until, now)]
     used = {state.device for state in world.sessions.values() if state.device}
+    refreshed = min(REFRESHED, int(world.limits.session_life * 1000) // REFRESHED_PART)
     for id in sorted(used):
         token = world.tokens.get(id)
-        if token is not None and now - token.used_at >= REFRESHED and not _is_over(token.expires_at, now):
+        if token is not None and now - token.used_at >= refreshed and not _is_over(token.expires_at, now):
             life = renewed(world, token, now) if token.kind == "session" else token.expires_at
             gone.append(Put(record=evolve(token, used_at=now, expires_at=life), was=token))
     return gone[:MOST_AT_ONCE]

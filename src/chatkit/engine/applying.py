@@ -33,7 +33,7 @@ from chatkit.backend.records import (
 from chatkit.engine.audit import facts_of
 from chatkit.engine.bans import against
 from chatkit.engine.decisions import Changed, CloseSession, Detach, Effect, Tell, TellEveryone, TellRoom
-from chatkit.engine.login import role_by, visible_role
+from chatkit.engine.login import RUN_OUT, is_over, role_by, visible_role
 from chatkit.engine.moderation import name_of
 from chatkit.engine.permissions import allowed
 from chatkit.engine.state import ADMIN, MEMBER, Moment, Room, SessionState, User
@@ -319,7 +319,7 @@ def _removed(world: World, record: Record, now: Moment) -> list[Effect]:
             return [effect for user in world.here(record.id) for effect in _close(user.sessions, "the account is gone")]
         case TokenRecord():
             gone = [state.id for state in world.sessions.values() if state.device == record.id]
-            return _close(gone, "logged out")
+            return _close(gone, RUN_OUT if is_over(record, now.time) else "logged out")
         case Ban(room_id=room_id, mute=True):
             room = world.rooms.get(room_id or "")
             if room is None:

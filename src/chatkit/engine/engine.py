@@ -18,8 +18,8 @@ from attrs import evolve
 
 from chatkit.backend.records import Appended, Applied, CreateRoom, Fact, Outcome, Refused, Row, Snapshot
 from chatkit.engine import accounts, login, moderation, rooms, talking
-from chatkit.engine.applying import apply
-from chatkit.engine.decisions import Decision, Effect, Proposal, Refusal, Reply, Verify
+from chatkit.engine.applying import OUT, apply
+from chatkit.engine.decisions import CloseSession, Decision, Effect, Proposal, Refusal, Reply, Verify
 from chatkit.engine.limits import EngineLimits
 from chatkit.engine.login import Entry, Identity
 from chatkit.engine.refusal import No
@@ -168,7 +168,7 @@ class Engine:
             raise No(ErrorCode.NOT_LOGGED_IN, "log in first")
         token = self.world.tokens.get(state.device) if state.device else None
         if token is not None and login.is_over(token, now.time):
-            raise No(ErrorCode.NOT_LOGGED_IN, "this login has run out: log in again")
+            raise No(ErrorCode.NOT_LOGGED_IN, login.RUN_OUT)
         return RULES[type(request)](self.world, state, request, now)
 
     def _go_on(self, session: int, rule: Callable[[SessionState], Decision]) -> Decision:
@@ -395,6 +395,17 @@ class Engine:
     def apply(self, item: Row | Fact, now: Moment) -> list[Effect]:
         """Take in one committed item of the feed."""
         return apply(self.world, item, now)
+
+    def end_of(self, session: int) -> int | None:
+        """Return when the login of a session runs out, in milliseconds since 1970; None if there is no such time."""
+        state = self.world.sessions.get(session)
+        token = self.world.tokens.get(state.device) if state is not None and state.device else None
+        return None if token is None else token.expires_at
+
+    def run_out_of(self, session: int, now: int) -> list[Effect]:
+        """End a session if its login has run out; ``now`` in milliseconds."""
+        end = self.end_of(session)
+        return [] if end is None or end > now else [CloseSession(session, OUT, login.RUN_OUT)]
 
     def run_out(self, now: int) -> list[Fact]:
         """Return the changes that time asks for, some hundreds at most: what has run out goes, logins in use are

@@ -59,6 +59,7 @@ ACCOUNT = "@"
 VOUCHED_FOR = "@:"
 """The id of one that another system vouches for begins so; what follows is that system's."""
 WRONG = "wrong name or password"
+RUN_OUT = "this login has run out: log in again"
 
 
 @frozen(kw_only=True)

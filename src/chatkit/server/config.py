@@ -53,7 +53,8 @@ class ServerConfig:
     in_flight_bytes: int = 1_048_576
     """Bytes of requests a session may have waiting for their commit."""
     sweep_interval: float = 60.0
-    """How often tokens, bans and invitations that have run out are let go of. They count for nothing before that."""
+    """How often tokens, bans and invitations that have run out are let go of. They count for nothing before that, and
+    whoever is connected by a token is disconnected when it runs out."""
     login_timeout: float = 60.0
     """A link that is not logged in by then is closed with 4401; long enough to type JSON by hand."""
     garbage: int = 20

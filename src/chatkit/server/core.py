@@ -49,13 +49,13 @@ from chatkit.engine import (
     TellRoom,
 )
 from chatkit.engine.login import Entry
-from chatkit.errors import StorageUnavailable
 from chatkit.protocol.codes import may_reconnect
 from chatkit.protocol.messages import Event, RoomUpdated
 from chatkit.server.authenticator import Authenticator
 from chatkit.server.channel import Audience, Channel
 from chatkit.server.committer import Committer, Judge
 from chatkit.server.config import ServerConfig
+from chatkit.server.endings import Endings
 from chatkit.server.passwords import Passwords
 from chatkit.server.rendering import Renderer
 from chatkit.server.ring import Rings
@@ -95,6 +95,7 @@ class Core:
         self.channels: dict[str, Channel] = {}
         self.sessions: dict[int, Session] = {}
         self.everyone = Audience()
+        self.endings = Endings(self)
         self._rings = Rings(config.ring_events, config.ring_bytes, config.rings_bytes)
         self.position = 0
         self._waiting: list[tuple[int, int, trio.Event]] = []
@@ -277,6 +278,7 @@ class Core:
         self.counters.logins += 1
         session.entered.logged_in()
         session.state = self.engine.sessions[session.id]
+        self.endings.watch(session.id)
 
     def lose_session(self, session: Session) -> None:
         """A session's link broke: its person counts as present for a little while, for they may come back."""
@@ -350,16 +352,6 @@ class Core:
             due = trio.current_time() + 1.0
             await trio.sleep_until(due)
             self.loop_delay = trio.current_time() - due
-
-    async def keep_current(self) -> None:
-        """Let go of what has run out, and refresh the logins that are in use, until cancelled."""
-        while True:
-            for change in self.engine.run_out(self.now_ms()):
-                try:
-                    await self.commit(change)
-                except StorageUnavailable:
-                    break
-            await trio.sleep(self.config.sweep_interval)
 
     # ── the list of rooms ────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -152,7 +152,8 @@ class Server:
             background.start_soon(self._hurry_strangers)
             background.start_soon(keep_heartbeat, core)
             background.start_soon(keep_trimmed, core)
-            background.start_soon(core.keep_current)
+            background.start_soon(core.endings.end_in_time)
+            background.start_soon(core.endings.let_go)
             async with trio.open_nursery() as connections:
                 connections.start_soon(self._stop_when_asked, connections)
                 for listener in (*self._listeners, self._private):
