@@ -176,6 +176,25 @@ async def test_who_is_muted_knows_until_when(server: TestServer, ann: Person) ->
     await bob.says("thanks", room="tea")
 
 
+async def test_who_is_muted_or_freed_while_the_link_is_lost_knows_it_when_it_is_back(
+    server: TestServer, ann: Person
+) -> None:
+    bob = await server.person("bob", reconnect=SOON, entropy=Random(9))
+    await bob.joins("tea")
+    room = bob.room("tea")
+    for act, told in ((room_of(ann).mute, True), (room_of(ann).unmute, False)):
+        assert bob.client._asking.link is not None
+        bob.client._asking.link.connection.abort()
+        await act("bob")
+        assert (room.state.muted is None) is told, "it was back before"
+        await bob.client.request(m.ListRooms())
+        assert (room.state.muted is not None) is told
+
+
+def room_of(ann: Person) -> chatkit.Room:
+    return ann.room("tea")
+
+
 async def test_a_private_room_is_for_those_who_are_invited(server: TestServer, ann: Person) -> None:
     bob, eve = await together(server, "bob", "eve")
     await eve.leaves("tea")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import trio
-from attrs import define, field
+from attrs import define, evolve, field
 from places import PASSWORD, Place, place
 from wires import Envelope, Wire
 
@@ -111,6 +111,67 @@ async def test_a_guest_is_told_once_and_stays_muted_under_another_name_and_on_an
             assert [action for action, _ in await told(wire)] == ["unmuted"]
         for wire in (gus, again, stranger):
             await wire.data("send_message", room="den", text="hi")
+
+
+@pytest.mark.parametrize("how", ["resume", "join", "another device"])
+async def test_whoever_was_muted_while_they_were_away_is_told_when_they_are_back(how: str) -> None:
+    async with place(config=ServerConfig(rate_limits=False, now_ms=lambda: NOW)) as here:
+        own, eve = await den(here, "eve")
+        first = {"room": "general", "by": "root", "reason": ""}
+        later = {"room": "den", "by": "own", "reason": "noise", "until": NOW + 60_000}
+        root = await here.account("root", role="admin")
+        if how != "another device":
+            await eve.aclose()
+        await own.data("mute", room="den", user="eve", seconds=60, reason="noise")
+        await root.data("mute", room="general", user="eve")
+        again = await here.site.wire()
+        resume = {"den": {"epoch": "x", "seq": 0}, "general": {"epoch": "x", "seq": 0}}
+        if how == "resume":
+            await again.data("login", user="eve", token=eve.token, resume=resume)
+            muted = sorted(data["room"] for action, data in await told(again) if action == "muted")
+            assert muted == ["den", "general"]
+            assert await again.code("send_message", room="den", text="hi") == "muted"
+            return
+        await again.data("login", user="eve", password=PASSWORD)
+        assert await told(again) == [("muted", first)]
+        await again.data("join_room", room="den")
+        assert await told(again) == [("muted", later)]
+        await again.data("join_room", room="den")
+        assert await told(again) == []
+
+
+async def test_whoever_may_speak_again_is_told_nothing() -> None:
+    clock = {"now": NOW}
+    async with place(config=ServerConfig(rate_limits=False, now_ms=lambda: clock["now"])) as here:
+        own, eve, bob = await den(here, "eve", "bob")
+        root = await here.account("root")
+        for wire in (eve, bob):
+            await wire.aclose()
+        await own.data("mute", room="den", user="eve", seconds=60)
+        await own.data("mute", room="den", user="bob")
+        await own.data("mute", room="den", user="root")
+        await own.data("unmute", room="den", user="bob")
+        await here.put(evolve(here.record("root"), role="admin"), here.record("root"))
+        await root.data("join_room", room="den")
+        await root.data("send_message", room="den", text="an admin is not bound by it")
+        assert "muted" not in [action for action, _ in await told(root)]
+        clock["now"] += 60_000
+        for wire in (eve, bob):
+            again = await here.site.wire()
+            resume = {"den": {"epoch": "x", "seq": 0}}
+            await again.data("login", user="any", token=wire.token, resume=resume)
+            assert "muted" not in [action for action, _ in await told(again)]
+
+
+async def test_a_guest_who_is_muted_by_name_and_token_is_told_once_when_they_are_back() -> None:
+    async with place() as here:
+        (own,) = await den(here)
+        gus = await here.site.user("gus")
+        await own.data("mute", room="den", user="gus", reason="noise")
+        again = await here.site.user("gus", token=gus.token)
+        await told(again)
+        await again.data("join_room", room="den")
+        assert await told(again) == [("muted", {"room": "den", "by": "own", "reason": "noise"})]
 
 
 async def test_a_mute_and_a_ban_run_out() -> None:

@@ -47,7 +47,8 @@ class RoomState:
     pending: dict[str, Pending] = Factory(dict)
     """Own messages on their way, by op, in the order they were sent."""
     muted: mod.Muted | None = None
-    """Since when one may read here but not speak, by whom and why, as far as the server told since the last login."""
+    """That one may read here but not speak, until when, by whom and why; None if one may speak, as far as the server
+    told."""
     removed: mod.RemovedFromRoom | None = None
     """Why one was sent out; None if one is in the room, or has left it oneself."""
 

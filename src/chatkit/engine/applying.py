@@ -34,7 +34,7 @@ from chatkit.engine.audit import facts_of
 from chatkit.engine.bans import against
 from chatkit.engine.decisions import Changed, CloseSession, Detach, Effect, Tell, TellEveryone, TellRoom
 from chatkit.engine.login import RUN_OUT, is_over, role_by, visible_role
-from chatkit.engine.moderation import name_of
+from chatkit.engine.moderation import muted, name_of
 from chatkit.engine.permissions import allowed
 from chatkit.engine.state import ADMIN, MEMBER, Moment, Room, SessionState, User
 from chatkit.engine.world import AUDIT, World, bans_on
@@ -296,8 +296,7 @@ def _banned(world: World, ban: Ban, now: Moment) -> list[Effect]:
         if ban.mute:
             if any((one.at, one.by) == (ban.at, ban.by) for one in _mutes(room, user, now) if one.id != ban.id):
                 continue  # a guest is silenced by name and by token, and told once
-            muted = mod.Muted(room=room.name, by=by, reason=ban.reason, until=ban.until)
-            effects += [Tell(session, muted) for session in sorted(room.present[user])]
+            effects += [Tell(session, muted(world, room, ban)) for session in sorted(room.present[user])]
         else:
             effects += world.send_out(room, user, now.clock, by=by, reason=ban.reason, banned=True)
     return effects

@@ -35,6 +35,7 @@ from chatkit.engine.decisions import (
     Tell,
     Verify,
 )
+from chatkit.engine.moderation import told_of_mute
 from chatkit.engine.refusal import No
 from chatkit.engine.secrets import (
     SESSION,
@@ -395,6 +396,8 @@ def _come_in(
     user.sessions.add(state.id)
     resumed, effects = _enter_rooms(world, state, request, now)
     effects += [CloseSession(old, 4409, "replaced by your newer link") for old in replaced]
+    for room_id in sorted(state.rooms):
+        effects += told_of_mute(world, state, world.rooms[room_id], now.time)
     effects.append(Tell(state.id, m.System(text=f"Welcome, {user.name}.")))
     rooms = tuple(world.rooms[room_id].summary() for room_id in sorted(state.rooms))
     return Reply(m.LoggedIn(user=user.name, role=user.role, token=token, rooms=rooms, resume=resumed), tuple(effects))

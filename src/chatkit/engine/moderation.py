@@ -26,8 +26,8 @@ from chatkit.backend.records import (
     Together,
 )
 from chatkit.engine.audit import audited
-from chatkit.engine.bans import against, in_force, network_of, within
-from chatkit.engine.decisions import EVERYBODY, Decision, Inspect, Proposal, ReadAudit, Reply, Search
+from chatkit.engine.bans import against, in_force, network_of, strongest, within
+from chatkit.engine.decisions import EVERYBODY, Decision, Effect, Inspect, Proposal, ReadAudit, Reply, Search, Tell
 from chatkit.engine.people import Target, require_above, require_principal, target, writer
 from chatkit.engine.permissions import Standing, above
 from chatkit.engine.refusal import No
@@ -168,6 +168,20 @@ def mute(world: World, state: SessionState, request: mod.Mute, now: Moment) -> D
     _, changes = _bans_on(world, state, room, whom, request.seconds, request.reason, now, mute=True)
     act = _audited_ban(world, state, now, "mute", room, changes, whom, request.seconds, request.reason)
     return Proposal(act, fence=(room.id,))
+
+
+def told_of_mute(world: World, state: SessionState, room: Room, now: int) -> list[Effect]:
+    """Return what tells a session that is in a room from now on that it may not speak there; ``now`` in
+    milliseconds."""
+    user = known(state.user)
+    mutes = [one for one in bans_on(room, user.principal, user.key, now) if one.mute]
+    one = strongest(mutes)  # a guest is silenced by name and by token
+    return [] if one is None or state.role == ADMIN else [Tell(state.id, muted(world, room, one))]
+
+
+def muted(world: World, room: Room, one: Ban) -> mod.Muted:
+    """Return what a mute is to the person."""
+    return mod.Muted(room=room.name, by=name_of(world, one.by), reason=one.reason, until=one.until)
 
 
 def _audited_ban(

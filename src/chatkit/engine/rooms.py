@@ -18,6 +18,7 @@ from chatkit.backend.records import (
 )
 from chatkit.engine.audit import audited
 from chatkit.engine.decisions import Attach, Decision, Effect, Joining, Proposal, Refusal, Reply
+from chatkit.engine.moderation import told_of_mute
 from chatkit.engine.refusal import No
 from chatkit.engine.state import GUEST, MEMBER, OWNER, Moment, Room, SessionState
 from chatkit.engine.world import World, known
@@ -82,7 +83,8 @@ def join(world: World, state: SessionState | None, room_id: str, now: Moment) ->
         return no.refusal
     if room_id in state.rooms:
         return []
-    return [effect for effect in world.enter(state, room, now.clock) if not isinstance(effect, Attach)]
+    entering = [effect for effect in world.enter(state, room, now.clock) if not isinstance(effect, Attach)]
+    return entering + told_of_mute(world, state, room, now.time)
 
 
 def leave_room(world: World, state: SessionState, request: m.LeaveRoom, now: Moment) -> Decision:
