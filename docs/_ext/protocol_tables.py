@@ -31,6 +31,7 @@ from chatkit.protocol import (
     vocabulary,
 )
 from chatkit.protocol.accounts import Device
+from chatkit.protocol.messages import Attempt
 from chatkit.protocol.moderation import AuditEntry, BanInfo
 from chatkit.protocol.vocabulary import RESERVED
 
@@ -47,6 +48,7 @@ PIECE_WORDS = {
     Summary: "[summary](#summary)",
     UserInfo: "[person](#person)",
     Position: "[position](#position)",
+    Attempt: "[attempt](#attempt)",
     Device: "[login](#login)",
     BanInfo: "[ban](#ban)",
     AuditEntry: "[act](#act)",

@@ -14,6 +14,7 @@ import trio
 import chatkit
 from chatkit import Backoff, BanInfo, RequestFailed, UsageError
 from chatkit.client import Closed, Cursor
+from chatkit.client.calls import Call
 from chatkit.protocol import messages as m
 from chatkit.protocol import moderation as mod
 from chatkit.testing import Person, TestServer, open_test_server
@@ -282,6 +283,24 @@ async def test_the_newest_token_comes_back_never_the_password(server: TestServer
     with pytest.raises(RequestFailed, match="bad_credentials"):
         async with server.server.connect(user="ann", token=tokens[-1]):
             pass
+
+
+async def test_a_login_on_an_abandoned_link_that_arrives_late_is_known_to_be_old(server: TestServer) -> None:
+    async with server.server.connect(user="ann", reconnect=SOON) as client:
+        assert client._asking.link is not None
+        client._asking.link.connection.abort()
+        await client.rooms["general"].send("back")
+        first = m.Login(user="ann", token=client.token, attempt=m.Attempt(client=client._entrance.run, number=1))
+        async with trio.open_nursery() as nursery:
+            link = await client._dial.connect(nursery, lambda event, at: None)
+            await link.hello()
+            nursery.start_soon(link.run)
+            call = Call(first, None, once=True)
+            await link.send(call)
+            with pytest.raises(RequestFailed, match="a later link of yours"):
+                await call.wait()
+            link.connection.abort()
+        await client.rooms["general"].send("not replaced")
 
 
 async def test_who_is_let_in_no_more_is_closed_for_good(server: TestServer, ann: Person) -> None:

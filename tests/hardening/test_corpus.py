@@ -191,7 +191,7 @@ async def test_every_value_in_every_field_of_a_login(kind: str, contexts: Contex
                     assert known or reply["data"]["code"] in KNOWN - {"internal_error"}, (name, value[:50], reply)
                     after = await eve.ask("list_rooms")
                     assert (after["action"] == "success") is known, (name, value[:50])
-    assert set(LOGIN_FIELDS) == {"user", "password", "token", "resume", "device"}
+    assert set(LOGIN_FIELDS) == {"user", "password", "token", "resume", "device", "attempt"}
     assert outcomes["bad_request"] > 100
     assert outcomes["success"] > 5
 

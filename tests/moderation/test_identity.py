@@ -383,6 +383,58 @@ async def test_a_token_is_replaced_when_it_is_used_and_the_old_one_counts_until_
         assert len((await wire.data("sessions"))["sessions"]) == 1
 
 
+def tries(number: int, client: str = "run 1") -> dict[str, Any]:
+    return {"client": client, "number": number}
+
+
+@pytest.mark.parametrize("who", ["account", "guest"])
+async def test_a_login_that_arrives_behind_a_later_one_takes_nothing_over(who: str, kind: str) -> None:
+    async with place() as here:
+        ann = await (here.account("ann") if who == "account" else here.site.user("ann"))
+        token = ann.token
+        abandoned, newer = await here.site.wire(kind), await here.site.wire(kind)
+        newest = (await newer.data("login", user="ann", token=token, attempt=tries(2)))["token"]
+        late = {"user": "ann", "token": token, "attempt": tries(1)}
+        code, why = await refusal(abandoned, **late)
+        assert (code, why) == ("forbidden", "a later link of yours has logged in already")
+        await newer.data("send_message", room="general", text="still here")
+        again = await here.site.wire(kind)
+        await again.data("login", user="ann", token=newest, attempt=tries(3))
+        assert (await newer.wait_end())[0] == 4409
+        # Nobody else's tries are compared with these, nor the same one again.
+        for attempt in (tries(3), tries(1, "run 2"), None, tries(0, "run 1")):
+            other = await here.site.wire(kind)
+            more = {} if attempt is None else {"attempt": attempt}
+            newest = (await other.data("login", user="ann", token=newest, **more))["token"]
+            assert (await again.wait_end())[0] == 4409
+            again = other
+
+
+async def test_a_late_login_does_not_make_the_newest_token_worthless() -> None:
+    async with place() as here:
+        ann = await here.account("ann")
+        abandoned, newer = await here.site.wire(), await here.site.wire()
+        newest = (await newer.data("login", user="ann", token=ann.token, attempt=tries(2)))["token"]
+        await newer.aclose()
+        assert (await refusal(abandoned, user="ann", token=ann.token, attempt=tries(1)))[0] == "forbidden"
+        again = await here.site.wire()
+        await again.data("login", user="ann", token=newest, attempt=tries(3))
+        assert len(here.site.server._core.engine.world.attempts) == 1
+        await again.send("logout")
+        await again.wait_end()
+        assert not here.site.server._core.engine.world.attempts
+
+
+async def test_what_is_no_attempt_is_refused() -> None:
+    async with place() as here:
+        wire = await here.site.wire()
+        for attempt in (7, {}, {"client": "x"}, {"client": "", "number": 1}, {"client": "x" * 65, "number": 1}):
+            assert (await refusal(wire, user="ann", attempt=attempt))[0] == "bad_request"
+        for number in (-1, 1.5, "1", 2**53):
+            assert (await refusal(wire, user="ann", attempt={"client": "x", "number": number}))[0] == "bad_request"
+        await wire.data("login", user="ann", attempt=None)
+
+
 async def test_a_logout_is_for_good(kind: str) -> None:
     async with place() as here:
         ann, other = await here.account("ann", kind), await here.device("ann")

@@ -87,10 +87,12 @@ async def connect(
         max_message_bytes=LARGEST_FROM_SERVER, ssl_context=ssl_context, handshake_timeout=connect_timeout
     )
     backoff = Backoff() if reconnect is True else reconnect or None
-    dial = Dial(url, codec_for(encoding, tuple(events)), options, backoff, entropy or SystemRandom())
+    entropy = entropy or SystemRandom()
+    dial = Dial(url, codec_for(encoding, tuple(events)), options, backoff, entropy)
     login = m.Login(user=user, password=password, token=token, device=device or None)
     registration = registration_of(login, invitation) if register or invitation is not None else None
-    entrance = Entrance(login, registration, on_token or (lambda _: None))
+    run = f"{entropy.getrandbits(64):016x}"
+    entrance = Entrance(login, registration, on_token or (lambda _: None), run)
     standing = Standing()
     asking = Asking(dial.codec, standing)
     following = Following(ClientState(keep), asking, lambda following, state: Room(client, following, state))

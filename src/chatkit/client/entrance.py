@@ -1,10 +1,12 @@
 """What a client says to come in, and what it keeps to be the same person again.
 
-Laws: a password is said once, afterwards only the newest token; nobody registers twice.
+Laws: a password is said once, afterwards only the newest token; nobody registers twice; each login has a number, so
+that one which arrives late is known to be old.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 from attrs import evolve
@@ -16,10 +18,15 @@ from chatkit.protocol import messages as m
 
 
 class Entrance:
-    """The words of coming in. ``on_token`` is called with every new token of an account, and must not raise."""
+    """The words of coming in. ``on_token`` is called with every new token of an account, and must not raise. ``run`` is
+    a random word for this run of the client, with which it numbers its logins."""
 
-    def __init__(self, login: m.Login, registration: acc.Register | None, on_token: Callable[[str], object]) -> None:
+    def __init__(
+        self, login: m.Login, registration: acc.Register | None, on_token: Callable[[str], object], run: str
+    ) -> None:
         self.login = login
+        self.run = run
+        self._numbers = itertools.count(1)
         self._registration = registration
         self._on_token = on_token
 
@@ -27,10 +34,11 @@ class Entrance:
         """Return what to say now: to come in for the first time, or to go on from where the state is."""
         if self._registration is not None:
             return self._registration
+        attempt = m.Attempt(client=self.run, number=next(self._numbers))
         if not state.user:
-            return self.login
+            return evolve(self.login, attempt=attempt)
         resume = {room.name: room.position for room in state.joined}
-        return evolve(self.login, user=state.user, resume=resume)
+        return evolve(self.login, user=state.user, resume=resume, attempt=attempt)
 
     def let_in(self, reply: m.LoggedIn, *, role: str) -> None:
         """Take in that the server let one in, and as what."""

@@ -7,6 +7,7 @@ work; what was true before a commit is looked at again after it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 from attrs import evolve, field, frozen
@@ -140,6 +141,7 @@ def _as_guest(world: World, state: SessionState, request: m.Login, now: Moment) 
         world.add_user(user)
     elif user.principal == principal:
         replaced = tuple(sorted(user.sessions))
+        _check_latest(request.attempt, (world.sessions[session].attempt for session in replaced))
     else:
         raise No(ErrorCode.NAME_TAKEN, f"the name {name!r} is taken")
     return _come_in(world, state, request, user, token, replaced, now)
@@ -172,6 +174,9 @@ def _by_token(
     _check_account(world, state, account, now)
     if record.kind == "api":
         return _account_in(world, state, request, account, record, token, now)
+    _check_latest(request.attempt, [world.attempts.get(record.id)])
+    if request.attempt is not None:
+        world.attempts[record.id] = request.attempt
     secret = SESSION + world.new_token()
     fresh = evolve(
         record,
@@ -182,6 +187,14 @@ def _by_token(
         expires_at=renewed(world, record, now.time),
     )
     return Proposal(Put(record=fresh, was=record), note=Entry(account.id, record.id, secret))
+
+
+def _check_latest(attempt: m.Attempt | None, others: Iterable[m.Attempt | None]) -> None:
+    """Raise `No` (``forbidden``) if the same client has logged in on a later link: this one is abandoned, and what it
+    says was under way for long. Only a client's own numbers are compared, so that nobody else can bar it."""
+    for other in others:
+        if attempt and other and attempt.client == other.client and attempt.number < other.number:
+            raise No(ErrorCode.FORBIDDEN, "a later link of yours has logged in already")
 
 
 def is_over(record: TokenRecord, now: int) -> bool:
@@ -394,6 +407,7 @@ def _come_in(
 ) -> Reply:
     state.user = user
     user.sessions.add(state.id)
+    state.attempt = request.attempt if isinstance(request, m.Login) else None
     resumed, effects = _enter_rooms(world, state, request, now)
     effects += [CloseSession(old, 4409, "replaced by your newer link") for old in replaced]
     for room_id in sorted(state.rooms):

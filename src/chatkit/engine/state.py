@@ -10,7 +10,7 @@ from attrs import Factory, define, frozen
 
 from chatkit.backend.records import Ban, RoomRecord
 from chatkit.engine.permissions import RoomMode, Standing
-from chatkit.protocol.messages import Summary, UserInfo
+from chatkit.protocol.messages import Attempt, Summary, UserInfo
 
 ADMIN = "admin"
 BOT = "bot"
@@ -58,7 +58,8 @@ class SessionState:
     """One link's place in the rules: who it is, once logged in, and which rooms it is in.
 
     ``role`` is what it may on the server: a token can allow less than its account. ``device`` is the id of the token
-    it is logged in with, empty for a guest; ``address`` where it comes from, without a port.
+    it is logged in with, empty for a guest; ``address`` where it comes from, without a port; ``attempt`` which of its
+    client's logins this is, if that was said.
     """
 
     id: int
@@ -66,6 +67,7 @@ class SessionState:
     user: User | None = None
     role: str = GUEST
     device: str = ""
+    attempt: Attempt | None = None
     rooms: set[str] = Factory(set)
 
 

@@ -78,6 +78,9 @@ class World:
         self.tokens: dict[str, TokenRecord] = {}
         self.tokens_by_digest: dict[str, TokenRecord] = {}
         self.tokens_of: dict[str, dict[str, TokenRecord]] = {}
+        self.attempts: dict[str, m.Attempt] = {}
+        """The last login by each account's token, by the token's id, where the client numbers its logins. It outlives
+        the session: a late one would make the token worthless that the client has by now."""
         self.bans: dict[str, Ban] = {}
         """The server's own; a room's are in the room."""
         self.invitations: dict[str, Invitation] = {}
@@ -138,6 +141,7 @@ class World:
                 self._drop_account(record.id)
             case TokenRecord():
                 self._drop_token(record.id)
+                self.attempts.pop(record.id, None)
             case Ban(room_id=None):
                 self.bans.pop(record.id, None)
             case Ban(room_id=room_id):

@@ -95,6 +95,15 @@ class LoggedIn:
 
 
 @frozen(kw_only=True)
+class Attempt:
+    """Which of a client's logins this is: ``client`` is drawn at random when the program starts, ``number`` is larger
+    with each link it makes. What was sent on a link that was given up, and arrives late, is known by it."""
+
+    client: Annotated[str, Between(1, 64)]
+    number: Seq
+
+
+@frozen(kw_only=True)
 class Login(Request[LoggedIn]):
     """Say who one is. Nothing else is accepted before it but ``register``. A token decides alone who one is; ``device``
     is what one's list of logins calls this one."""
@@ -105,6 +114,7 @@ class Login(Request[LoggedIn]):
     token: str | None = field(default=None, repr=False)
     device: Annotated[str, Between(0, 128)] | None = None
     resume: Mapping[str, Position] | None = None
+    attempt: Attempt | None = None
 
 
 @frozen(kw_only=True)

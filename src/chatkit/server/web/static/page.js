@@ -8,6 +8,7 @@ const PATIENCE = 10_000; // milliseconds for a server to say hello
 const LONGEST_WAIT = 30_000; // milliseconds between two tries to come back
 const FINAL = [1000, 4403, 4409]; // close codes after which one does not come back
 const LATER = ["rate_limited", "storage_unavailable", "internal_error"]; // refusals that are worth another try
+const RUN = Math.random().toString(36).slice(2) || "0"; // with which this page numbers its logins
 const OWN = `${location.protocol === "https:" ? "wss:" : "ws:"}//${location.host}/ws`;
 
 let session = null; // who is here, or null: address, user, token, rooms, outbox
@@ -129,7 +130,7 @@ function ask(action, data) {
 
 async function login() {
   const mine = session;
-  const data = { user: mine.user };
+  const data = { user: mine.user, attempt: { client: RUN, number: refs } };
   if (mine.token || mine.remembered) data.token = mine.token || mine.remembered;
   if (mine.token) {
     data.resume = {};
