@@ -180,7 +180,7 @@ async def test_who_is_muted_knows_until_when(server: TestServer, ann: Person) ->
 async def test_who_is_muted_or_freed_while_the_link_is_lost_knows_it_when_it_is_back(
     server: TestServer, ann: Person
 ) -> None:
-    bob = await server.person("bob", reconnect=Backoff(first=0.6, most=0.6), entropy=Random(9))
+    bob = await server.person("bob", reconnect=SOON, entropy=Random(36))
     await bob.joins("tea")
     room = bob.room("tea")
     for act, told in ((room_of(ann).mute, True), (room_of(ann).unmute, False)):
