@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 
 import trio
 from attrs import frozen
 
+from chatkit.backend.interface import Follower
 from chatkit.backend.records import Batch, Row
 from chatkit.errors import StorageError, StorageUnavailable, UsageError
 
@@ -85,7 +86,7 @@ class Feeds:
         feed.end()
 
 
-class Feed(AsyncIterator[Batch]):
+class Feed(Follower):
     """One follower of a store, from position ``after``; for one task at a time. What `Log.tail` returns.
 
     ``reread(after)`` reads the store. ``poll`` is after how many idle seconds to look there for what other processes
@@ -110,6 +111,8 @@ class Feed(AsyncIterator[Batch]):
         self._behind = True
         self._ended = False
         self._busy = False
+        self._waiting = False
+        """The task that iterates has taken all there was."""
         self._news = trio.lowlevel.ParkingLot()
 
     def offer(self, batch: Batch, size: int) -> None:
@@ -162,6 +165,9 @@ class Feed(AsyncIterator[Batch]):
         finally:
             self._busy = False
 
+    def at_hand(self) -> Batch | None:
+        return self._take() if self._waiting else None
+
     def _take(self) -> Batch | None:
         """Take the next batch if it is here; notice if it is not in the queue but in the store."""
         if self._page:
@@ -199,8 +205,15 @@ class Feed(AsyncIterator[Batch]):
             self._position = max(self._position, stretch.position)
 
     async def _wait(self) -> None:
-        with trio.move_on_after(self._poll) as scope:
-            await self._news.park()
+        self._waiting = True
+        try:
+            with trio.move_on_after(self._poll) as scope:
+                await self._news.park()
+                while not (self._queue or self._behind or self._ended):  # somebody took it
+                    scope.deadline = trio.current_time() + self._poll
+                    await self._news.park()
+        finally:
+            self._waiting = False
         if scope.cancelled_caught and not self._ended:
             try:
                 await self._catch_up()
