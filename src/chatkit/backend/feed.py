@@ -23,7 +23,7 @@ from chatkit.errors import StorageError, StorageUnavailable, UsageError
 MAX_BATCHES = 1_000
 """Batches waiting in one feed: some seconds of a busy server."""
 MAX_BYTES = 4 * 2**20
-"""Bytes waiting in one feed, by `Row.size`; one batch may overshoot."""
+"""Bytes waiting in one feed behind its first batch, by `Row.size`."""
 FACTS_KEPT = 10_000
 """Directory changes a store keeps for feeds that are behind, at least. Rows are kept as long as their room."""
 FACT_SIZE = 200
@@ -62,10 +62,8 @@ class Feeds:
 
     def publish(self, batch: Batch) -> None:
         """Hand a committed batch to every feed."""
-        if self._open:
-            size = size_of(batch)
-            for feed in self._open:
-                feed.offer(batch, size)
+        for feed in self._open:
+            feed.offer(batch)
 
     def close(self) -> None:
         """End every feed, once it has delivered what it holds."""
@@ -115,10 +113,11 @@ class Feed(Follower):
         """The task that iterates has taken all there was."""
         self._news = trio.lowlevel.ParkingLot()
 
-    def offer(self, batch: Batch, size: int) -> None:
+    def offer(self, batch: Batch) -> None:
         """Put a batch in that was just committed."""
         if self._behind:
             return
+        size = size_of(batch) if self._queue else 0  # what is taken at once need not be measured
         if self._queue and (len(self._queue) >= MAX_BATCHES or self._bytes + size > MAX_BYTES):
             self._fall_behind()
         else:
