@@ -72,6 +72,13 @@ class Terminal:
             return screen
         return pytest.fail(f"{text!r} did not appear on\n{self.screen()}")
 
+    async def clear(self) -> None:
+        """Take away all that is shown but the prompt."""
+        self.type("", "C-l")
+        with trio.fail_after(PATIENCE):
+            while "\n" in self.screen().strip():  # noqa: ASYNC110 - as above
+                await trio.sleep(0.02)
+
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[ServerProcess]:
@@ -156,6 +163,40 @@ async def test_the_end_of_the_server_is_shown_and_its_return(
         await ann.shows("ann: still here")
         ann.type("", "C-d")  # while the server is there: it may have shown this and not yet said that it is kept
         await ann.shows("exit code")
+
+
+async def test_what_needs_no_answer_does_not_wait_for_the_link(
+    server: ServerProcess, open_terminal: Callable[..., Terminal], tmp_path: Path
+) -> None:
+    ann = open_terminal(f"chat {server.ws} --user ann")
+    bob = open_terminal(f"chat {server.ws} --user bob")
+    await ann.shows("general (2) ann>")
+    server.process.process.terminate()
+    await server.process.wait()
+    for terminal in (ann, bob):
+        await terminal.shows("trying to come back")
+        terminal.type("one")
+        await terminal.shows("* not sent yet")
+    ann.type("/whoami")
+    await ann.shows("* you are ann, a guest")
+    ann.type("/nope")
+    await ann.shows("! there is no command /nope")
+    ann.type("/join tea")
+    await ann.shows("* not done yet")
+    ann.type("two")
+    bob.type("/join tea")
+    await bob.shows("* not done yet")
+    bob.type("/quit")
+    assert "* not sent: one\n* not done: /join tea\nexit code 0" in await bob.shows("exit code")
+    async with serving(tmp_path, listen=(server.ws, server.tcp)):
+        screen = await ann.shows("ann: two")
+        assert screen.index("ann: one") < screen.index("there is no room 'tea'") < screen.index("ann: two")
+        await ann.clear()
+    await ann.shows("trying to come back")
+    ann.type("three")
+    await ann.shows("* not sent yet")
+    ann.type("", "C-c")
+    assert f"* not sent: three\nexit code {Exit.INTERRUPTED:d}" in await ann.shows("exit code")
 
 
 async def test_hostile_text_leaves_screen_and_title_alone(
