@@ -226,3 +226,17 @@ async def test_the_demo_in_a_terminal(open_terminal: Callable[..., Terminal]) ->
     screen = await terminal.shows("exit code 0")
     for expected in ("6/6", "seen in", "identical", "Now try it yourself"):
         assert expected in screen
+
+
+async def test_a_server_in_a_terminal_says_once_where_it_listens(
+    open_terminal: Callable[..., Terminal], tmp_path: Path
+) -> None:
+    terminal = open_terminal(f"serve --store memory:// --listen tcp://127.0.0.1:0 --log-file {tmp_path / 'log'}")
+    screen = await terminal.shows("listening on tcp://127.0.0.1:")
+    url = screen.partition("listening on ")[2].split()[0]
+    assert f"listening on {url}" in (tmp_path / "log").read_text()
+    terminal.type("", "C-c")
+    screen = await terminal.shows("exit code 0")
+    assert "stopping" in screen  # the log is here
+    assert screen.count(url) == 1
+    assert f"listening on {url}" in screen.splitlines()
