@@ -199,6 +199,23 @@ async def test_what_needs_no_answer_does_not_wait_for_the_link(
     assert f"* not sent: three\nexit code {Exit.INTERRUPTED:d}" in await ann.shows("exit code")
 
 
+async def test_what_was_removed_is_told_once(server: ServerProcess, open_terminal: Callable[..., Terminal]) -> None:
+    ann = open_terminal(f"chat {server.ws} --user ann")
+    await ann.shows("ann>")
+    async with chatkit.connect(server.tcp, user="bob") as bob:
+        slip = await bob.rooms["general"].send("a slip of the tongue")
+        await ann.shows("bob: a slip of the tongue")
+        await bob.rooms["general"].delete_message(slip)
+        screen = await ann.shows("* bob has removed bob's message of ")
+        said = next(line for line in screen.splitlines() if "a slip" in line)
+        assert f"message of {said.split()[0]}\n" in screen
+        assert "(removed)" not in screen
+        eve = open_terminal(f"chat {server.ws} --user eve")
+        await eve.shows("bob: (removed)")
+        await bob.rooms["general"].send("now you know")
+        assert "has removed" not in await eve.shows("bob: now you know")
+
+
 async def test_hostile_text_leaves_screen_and_title_alone(
     server: ServerProcess, open_terminal: Callable[..., Terminal]
 ) -> None:
