@@ -218,6 +218,29 @@ async def test_a_login_remembered_from_another_server_bars_nobody(
     assert "chatkit: the login remembered for 'ann' is not good here any more" in ann.screen()
 
 
+async def test_a_guest_leaves_the_login_of_another_server_alone(
+    open_terminal: Callable[..., Terminal],  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    password, elsewhere = tmp_path / "password", tmp_path / "elsewhere"
+    password.write_text("correct horse\n")
+    elsewhere.mkdir()
+    async with serving(tmp_path) as server:
+        registering = ("--register", "--password-file", str(password))
+        assert (await run("chat", server.ws, "-u", "ann", *registering, said="one\n")).returncode == 0
+    async with serving(elsewhere, listen=(server.ws, server.tcp)):
+        ann = open_terminal(f"chat {server.ws} --user ann")
+        await ann.shows("general (1) ann>")
+        ann.type("/whoami")
+        await ann.shows("* you are ann, a guest")
+        ann.type("/quit")
+        await ann.shows("exit code 0")
+    async with serving(tmp_path, listen=(server.ws, server.tcp)):
+        assert (await run("chat", server.ws, "-u", "ann", said="two\n")).returncode == 0
+
+
 async def test_ctrl_c_at_a_password_leaves_a_line_of_its_own(
     server: ServerProcess,
     open_terminal: Callable[..., Terminal],  # noqa: F811
