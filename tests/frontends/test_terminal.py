@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import unicodedata
@@ -199,6 +200,20 @@ async def test_what_needs_no_answer_does_not_wait_for_the_link(
     assert f"* not sent: three\nexit code {Exit.INTERRUPTED:d}" in await ann.shows("exit code")
 
 
+async def test_a_server_that_says_nothing_holds_up_nobody_who_leaves(
+    server: ServerProcess, open_terminal: Callable[..., Terminal]
+) -> None:
+    ann = open_terminal(f"chat {server.ws} --user ann")
+    await ann.shows("general (1) ann>")
+    server.process.process.send_signal(signal.SIGSTOP)
+    ann.type("hello?")
+    await ann.shows("general (1) ann>")
+    ann.type("/quit")
+    began = trio.current_time()
+    assert "* perhaps not sent: hello?\nexit code 0" in await ann.shows("exit code")
+    assert trio.current_time() - began < 4  # saying goodbye would take five seconds
+
+
 async def test_what_was_removed_is_told_once(server: ServerProcess, open_terminal: Callable[..., Terminal]) -> None:
     ann = open_terminal(f"chat {server.ws} --user ann")
     await ann.shows("ann>")
@@ -227,7 +242,7 @@ async def test_hostile_text_leaves_screen_and_title_alone(
         for name, text in HOSTILE.items():
             await mallory.rooms["general"].send(f"<{name}> {text} <end>")
         await mallory.rooms["general"].send("and that was all")
-        screen = await terminal.shows("mallory: and that was all")
+        screen = await terminal.shows("mallory: and that was all\ngeneral (2) ann>")
         lines = [line for line in screen.splitlines() if " mallory: " in line]
         assert [line.partition("<")[2].partition(">")[0] for line in lines] == [*HOSTILE, ""]
         assert all(line.rstrip().endswith("<end>") for line in lines[:-1])

@@ -127,18 +127,20 @@ async def _talk(
     history: int,
     open_screen: Callable[[Conversation], Screen],
 ) -> int:
-    async with open_link(credentials) as client:
-        conversation = Conversation(client, current=room, history=history)
-        turns = Turns(conversation, open_screen(conversation))
-        code = await _talk_as(turns, room)
-    while (asked := conversation.registering) is not None:
-        conversation.registering = None
-        async with AsyncExitStack() as stack:
-            was = conversation.client.room(conversation.current)
-            opening = _registered(stack, open_link, asked, conversation.client, turns.screen)
-            conversation.client, conversation.last_said = await opening, None
-            after = None if was is None else was.position.seq
-            code = await _talk_as(turns, conversation.current, after)
+    code = Exit.OK
+    with trio.CancelScope() as whole:
+        async with open_link(credentials) as client:
+            conversation = Conversation(client, current=room, history=history)
+            turns = Turns(conversation, open_screen(conversation), whole)
+            code = await _talk_as(turns, room)
+        while (asked := conversation.registering) is not None:
+            conversation.registering = None
+            async with AsyncExitStack() as stack:
+                was = conversation.client.room(conversation.current)
+                opening = _registered(stack, open_link, asked, conversation.client, turns.screen)
+                conversation.client, conversation.last_said = await opening, None
+                after = None if was is None else was.position.seq
+                code = await _talk_as(turns, conversation.current, after)
     return code
 
 

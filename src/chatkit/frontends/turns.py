@@ -29,6 +29,8 @@ class Turns:
 
     conversation: Conversation
     screen: Screen
+    talk: trio.CancelScope
+    """Round the client: whoever quits past a line that waits has a server that does not answer, and no long goodbye."""
     _waiting: deque[str] = Factory(deque)
     _under_way: str | None = None
     _held: bool = False
@@ -87,6 +89,7 @@ class Turns:
                 await self._tell_if_late(line, display)
             if self.conversation.over:
                 self._passed = True
+                self.talk.deadline = trio.current_time() + PATIENCE
                 turn.cancel()
                 return
 
