@@ -214,6 +214,24 @@ async def test_a_server_that_says_nothing_holds_up_nobody_who_leaves(
     assert trio.current_time() - began < 4  # saying goodbye would take five seconds
 
 
+async def test_what_may_not_be_repeated_is_told_when_the_link_is_lost(
+    server: ServerProcess, open_terminal: Callable[..., Terminal], tmp_path: Path
+) -> None:
+    ann = open_terminal(f"chat {server.ws} --user ann")
+    await ann.shows("general (1) ann>")
+    server.process.process.send_signal(signal.SIGSTOP)
+    ann.type("/create tea")
+    await ann.shows("general (1) ann>")
+    ann.type("and this")
+    server.process.kill()
+    await ann.shows("! perhaps not done, the connection was lost meanwhile: /create tea")
+    await server.process.wait()
+    async with serving(tmp_path, listen=(server.ws, server.tcp)):
+        await ann.shows("ann: and this")
+        ann.type("/quit")
+        await ann.shows("exit code 0")
+
+
 async def test_what_was_removed_is_told_once(server: ServerProcess, open_terminal: Callable[..., Terminal]) -> None:
     ann = open_terminal(f"chat {server.ws} --user ann")
     await ann.shows("ann>")

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import trio
 from attrs import Factory, define
 
-from chatkit.errors import RequestFailed, UsageError
+from chatkit.client import Closed
+from chatkit.errors import Disconnected, RequestFailed, UsageError
 from chatkit.frontends.commands import Conversation, Needs, Say, needs_of, parse
 from chatkit.frontends.display import Display
 from chatkit.frontends.exits import Exit
@@ -100,6 +101,13 @@ class Turns:
         except (RequestFailed, UsageError) as error:
             self._code = Exit.REFUSED
             await self.screen.error(*said(error))
+            return None
+        except Disconnected:
+            if isinstance(self.conversation.client.status, Closed):
+                raise
+            # It is not safe to repeat: whoever typed it has to look, and decide.
+            self._code = Exit.REFUSED
+            await self.screen.error("disconnected", f"perhaps not done, the connection was lost meanwhile: {line}")
             return None
 
     # ── telling ──────────────────────────────────────────────────────────────────────────────────────────────────────
