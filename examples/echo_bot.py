@@ -19,4 +19,7 @@ async def main(url: str = "ws://127.0.0.1:8765") -> None:
 
 
 if __name__ == "__main__":
-    trio.run(main, *sys.argv[1:])
+    try:
+        trio.run(main, *sys.argv[1:])
+    except chatkit.ConnectFailed as error:
+        sys.exit(str(error))

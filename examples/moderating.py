@@ -32,4 +32,7 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    trio.run(main)
+    try:
+        trio.run(main)
+    except chatkit.ConnectFailed as error:
+        sys.exit(str(error))

@@ -28,4 +28,7 @@ def main(host: str = "127.0.0.1", port: str = "8766") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except ConnectionRefusedError:
+        sys.exit("nobody listens there")

@@ -3,6 +3,7 @@
 import random
 
 from chatkit import Bot, Context
+from chatkit.bot import CommandFailed
 
 bot = Bot("dicey", prefix="!")
 
@@ -10,6 +11,8 @@ bot = Bot("dicey", prefix="!")
 @bot.command
 async def roll(ctx: Context, sides: int = 6) -> None:
     """Roll a die."""
+    if not 1 <= sides <= 1000:
+        raise CommandFailed("A die has 1 to 1,000 sides.")
     await ctx.reply(f"{random.randint(1, sides)}")
 
 

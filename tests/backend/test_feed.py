@@ -151,6 +151,31 @@ class Shelf:
             return [(await anext(feed)).position for _ in range(number)]
 
 
+async def test_only_who_waits_has_something_at_hand(autojump_clock: trio.testing.MockClock) -> None:
+    shelf, found = Shelf(), list[int]()
+    async with Feed(shelf.feeds, 0, shelf.since) as feed, trio.open_nursery() as nursery:
+        shelf.add()
+        assert feed.at_hand() is None
+
+        async def follow() -> None:
+            found.extend(await shelf.take(feed, 3))
+
+        nursery.start_soon(follow)
+        await trio.testing.wait_all_tasks_blocked()
+        assert found == []
+        for number in range(2, 5):
+            shelf.add()
+            batch = feed.at_hand()
+            assert batch is not None
+            assert batch.position == number
+            assert feed.at_hand() is None
+            await trio.testing.wait_all_tasks_blocked()
+        shelf.add(MAX_BATCHES + 1)
+        assert feed.at_hand() is None  # too much for the queue: it is read again
+    assert found == [1, 5, 6]
+    assert shelf.reads > 1
+
+
 @pytest.mark.parametrize("waiting", [0, 1, 2, 4, 9])
 async def test_what_is_read_and_handed_over_comes_once(waiting: int, autojump_clock: trio.testing.MockClock) -> None:
     shelf = Shelf()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -61,6 +62,22 @@ def test_they_are_short_and_about_one_thing() -> None:
         lines = example.read_text().splitlines()
         assert len(lines) < 60, example.name
         assert lines[0].startswith('"""'), example.name
+
+
+@pytest.mark.parametrize(
+    "name", ["cli.py", "echo_bot.py", "moderating.py", "raw_socket.py", "reconnecting.py", "smallest_client.py"]
+)
+def test_without_a_server_they_say_so_in_one_line(name: str, tmp_path: Path) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))  # taken, and nobody listens
+        port = silent.getsockname()[1]
+        where = {"raw_socket.py": ["127.0.0.1", str(port)], "cli.py": ["ann", f"tcp://127.0.0.1:{port}"]}
+        command = [sys.executable, str(EXAMPLES / name), *where.get(name, [f"tcp://127.0.0.1:{port}"])]
+        ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert "nobody listens there" in ended.stderr
+    assert ended.stderr.count("\n") == 1
 
 
 def test_the_server_keeps_what_is_said_across_a_restart(tmp_path: Path) -> None:

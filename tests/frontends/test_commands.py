@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import chatkit
-from chatkit.frontends.commands import COMMANDS, Call, Conversation, Say, parse
+from chatkit.frontends.commands import COMMANDS, Call, Conversation, Needs, Say, needs_of, parse
 
 
 @asynccontextmanager
@@ -61,6 +61,18 @@ def test_what_cannot_be_parsed(line: str, sentence: str) -> None:
     with pytest.raises(chatkit.UsageError) as caught:
         parse(line)
     assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("lines", "needs"),
+    [
+        (("/quit", "/quit now", "/help", "/whoami", "/rooms", "/topic", "/nope", "/join", "", " "), Needs.NOTHING),
+        (("hello", "//quit", "/join tea", "/topic tea", "/users", "/binary x"), Needs.ANSWER),
+        (("/password", "/register", "/register code"), Needs.PASSWORD),
+    ],
+)
+def test_what_a_line_needs(lines: tuple[str, ...], needs: Needs) -> None:
+    assert {line: needs_of(line) for line in lines} == dict.fromkeys(lines, needs)
 
 
 async def test_going_from_room_to_room() -> None:

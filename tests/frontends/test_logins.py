@@ -170,8 +170,40 @@ async def test_passwords_are_asked_for_and_never_shown(
     await other.shows("this one")
     other.type("/revoke others")
     await again.shows("logged out")
+    other.type("/logout")
+    assert "* you are logged out here\nexit code 0" in await other.shows("exit code")
+    assert other.screen().count("logged out here") == 1
+    assert "not done" not in other.screen()
     for terminal in (ann, again, other):
         assert "horse" not in terminal.screen("-S", "-")
+
+
+async def test_a_password_typed_ahead_is_never_said(
+    server: ServerProcess,
+    open_terminal: Callable[..., Terminal],  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    password = tmp_path / "password"
+    password.write_text("correct horse\n")
+    ann = open_terminal(f"chat {server.ws} --user ann --register --password-file {password}")
+    await ann.shows("general (1) ann>")
+    server.process.process.terminate()
+    await ann.shows("trying to come back")
+    await server.process.wait()
+    ann.type("one")
+    await ann.shows("not sent yet")
+    ann.type("/password")
+    await ann.shows("not done yet")
+    ann.type("some other horse")
+    ann.type("two")
+    async with serving(tmp_path, listen=(server.ws, server.tcp)):
+        await ann.shows("! nothing was changed: the password is 3 bytes long")
+        screen = await ann.shows("ann: one")
+        assert "ann: some" not in screen
+        ann.type("/password")
+        await ann.shows("present password:")
+        ann.type("", "C-d")
+        await ann.shows("exit code 0")
 
 
 async def test_a_login_remembered_from_another_server_bars_nobody(
@@ -184,6 +216,29 @@ async def test_a_login_remembered_from_another_server_bars_nobody(
     ann = open_terminal(f"chat {server.ws} --user ann")
     await ann.shows("general (1) ann>")
     assert "chatkit: the login remembered for 'ann' is not good here any more" in ann.screen()
+
+
+async def test_a_guest_leaves_the_login_of_another_server_alone(
+    open_terminal: Callable[..., Terminal],  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    password, elsewhere = tmp_path / "password", tmp_path / "elsewhere"
+    password.write_text("correct horse\n")
+    elsewhere.mkdir()
+    async with serving(tmp_path) as server:
+        registering = ("--register", "--password-file", str(password))
+        assert (await run("chat", server.ws, "-u", "ann", *registering, said="one\n")).returncode == 0
+    async with serving(elsewhere, listen=(server.ws, server.tcp)):
+        ann = open_terminal(f"chat {server.ws} --user ann")
+        await ann.shows("general (1) ann>")
+        ann.type("/whoami")
+        await ann.shows("* you are ann, a guest")
+        ann.type("/quit")
+        await ann.shows("exit code 0")
+    async with serving(tmp_path, listen=(server.ws, server.tcp)):
+        assert (await run("chat", server.ws, "-u", "ann", said="two\n")).returncode == 0
 
 
 async def test_ctrl_c_at_a_password_leaves_a_line_of_its_own(

@@ -10,7 +10,7 @@ import trio
 
 from chatkit import RequestFailed, UsageError
 from chatkit.frontends.commands import COMMANDS, Conversation
-from chatkit.frontends.lines import line_of
+from chatkit.frontends.lines import Shown, line_of, local_time
 from chatkit.protocol import messages as m
 from chatkit.protocol import moderation as mod
 from chatkit.testing import Person, open_test_server
@@ -25,6 +25,7 @@ class Talk(Conversation):
         self.secrets = list(secrets)
         self.asked: list[str] = []
         self.ask_secret = self._answer
+        self.shown = Shown()
 
     async def _answer(self, label: str) -> str:
         self.asked.append(label)
@@ -37,7 +38,7 @@ class Talk(Conversation):
         """Return the line that an event becomes."""
         happened = await self.person.hears(event)
         self.take(happened)
-        line = line_of(happened, 0, self)
+        line = line_of(happened, 0, self, self.shown)
         assert line is not None
         return line.plain
 
@@ -112,6 +113,7 @@ async def test_the_room_itself() -> None:
     async with talks("bob") as (ann, bob):
         await bob.do("first")
         await bob.do("second")
+        assert (await bob.sees(m.ReceiveMessage)).endswith("bob: first")
         assert await ann.do("/topic") == ("tea has no topic",)
         assert await ann.do_all("/topic green or black?", "/readonly on", "/slow 1m", "/slow off") == [
             "tea: green or black?",
@@ -129,7 +131,7 @@ async def test_the_room_itself() -> None:
         assert await ann.sees(mod.RoleChanged) == "* bob is moderator of den now"
         assert await bob.do("/users") == ("in den (2): ann (owner), bob (moderator)",)
         await ann.do("/remove 1 rude")
-        assert await bob.sees(mod.MessageDeleted) == "* ann has removed message 1"
+        assert await bob.sees(mod.MessageDeleted) == f"* ann has removed your message of {local_time(0):%H:%M:%S}"
         assert await ann.do("/recent") == ("     1  bob: (removed)", "     2  bob: second")
         assert await ann.do("/removeall bob") == ("removed 1 message of bob from den",)
         assert await ann.do_all("/private", "/rooms") == [

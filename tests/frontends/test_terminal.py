@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import unicodedata
@@ -71,6 +72,13 @@ class Terminal:
                 await trio.sleep(0.02)
             return screen
         return pytest.fail(f"{text!r} did not appear on\n{self.screen()}")
+
+    async def clear(self) -> None:
+        """Take away all that is shown but the prompt."""
+        self.type("", "C-l")
+        with trio.fail_after(PATIENCE):
+            while "\n" in self.screen().strip():  # noqa: ASYNC110 - as above
+                await trio.sleep(0.02)
 
 
 @pytest.fixture
@@ -158,6 +166,89 @@ async def test_the_end_of_the_server_is_shown_and_its_return(
         await ann.shows("exit code")
 
 
+async def test_what_needs_no_answer_does_not_wait_for_the_link(
+    server: ServerProcess, open_terminal: Callable[..., Terminal], tmp_path: Path
+) -> None:
+    ann = open_terminal(f"chat {server.ws} --user ann")
+    bob = open_terminal(f"chat {server.ws} --user bob")
+    await ann.shows("general (2) ann>")
+    server.process.process.terminate()
+    await server.process.wait()
+    for terminal in (ann, bob):
+        await terminal.shows("trying to come back")
+        terminal.type("one")
+        await terminal.shows("* not sent yet")
+    ann.type("/whoami")
+    await ann.shows("* you are ann, a guest")
+    ann.type("/nope")
+    await ann.shows("! there is no command /nope")
+    ann.type("/join tea")
+    await ann.shows("* not done yet")
+    ann.type("two")
+    bob.type("/join tea")
+    await bob.shows("* not done yet")
+    bob.type("/quit")
+    assert "* not sent: one\n* not done: /join tea\nexit code 0" in await bob.shows("exit code")
+    async with serving(tmp_path, listen=(server.ws, server.tcp)):
+        screen = await ann.shows("ann: two")
+        assert screen.index("ann: one") < screen.index("there is no room 'tea'") < screen.index("ann: two")
+        await ann.clear()
+    await ann.shows("trying to come back")
+    ann.type("three")
+    await ann.shows("* not sent yet")
+    ann.type("", "C-c")
+    assert f"* not sent: three\nexit code {Exit.INTERRUPTED:d}" in await ann.shows("exit code")
+
+
+async def test_a_server_that_says_nothing_holds_up_nobody_who_leaves(
+    server: ServerProcess, open_terminal: Callable[..., Terminal]
+) -> None:
+    ann = open_terminal(f"chat {server.ws} --user ann")
+    await ann.shows("general (1) ann>")
+    server.process.process.send_signal(signal.SIGSTOP)
+    ann.type("hello?")
+    await ann.shows("general (1) ann>")
+    ann.type("/quit")
+    began = trio.current_time()
+    assert "* perhaps not sent: hello?\nexit code 0" in await ann.shows("exit code")
+    assert trio.current_time() - began < 4  # saying goodbye would take five seconds
+
+
+async def test_what_may_not_be_repeated_is_told_when_the_link_is_lost(
+    server: ServerProcess, open_terminal: Callable[..., Terminal], tmp_path: Path
+) -> None:
+    ann = open_terminal(f"chat {server.ws} --user ann")
+    await ann.shows("general (1) ann>")
+    server.process.process.send_signal(signal.SIGSTOP)
+    ann.type("/create tea")
+    await ann.shows("general (1) ann>")
+    ann.type("and this")
+    server.process.kill()
+    await ann.shows("! perhaps not done, the connection was lost meanwhile: /create tea")
+    await server.process.wait()
+    async with serving(tmp_path, listen=(server.ws, server.tcp)):
+        await ann.shows("ann: and this")
+        ann.type("/quit")
+        await ann.shows("exit code 0")
+
+
+async def test_what_was_removed_is_told_once(server: ServerProcess, open_terminal: Callable[..., Terminal]) -> None:
+    ann = open_terminal(f"chat {server.ws} --user ann")
+    await ann.shows("ann>")
+    async with chatkit.connect(server.tcp, user="bob") as bob:
+        slip = await bob.rooms["general"].send("a slip of the tongue")
+        await ann.shows("bob: a slip of the tongue")
+        await bob.rooms["general"].delete_message(slip)
+        screen = await ann.shows("* bob has removed bob's message of ")
+        said = next(line for line in screen.splitlines() if "a slip" in line)
+        assert f"message of {said.split()[0]}\n" in screen
+        assert "(removed)" not in screen
+        eve = open_terminal(f"chat {server.ws} --user eve")
+        await eve.shows("bob: (removed)")
+        await bob.rooms["general"].send("now you know")
+        assert "has removed" not in await eve.shows("bob: now you know")
+
+
 async def test_hostile_text_leaves_screen_and_title_alone(
     server: ServerProcess, open_terminal: Callable[..., Terminal]
 ) -> None:
@@ -169,7 +260,7 @@ async def test_hostile_text_leaves_screen_and_title_alone(
         for name, text in HOSTILE.items():
             await mallory.rooms["general"].send(f"<{name}> {text} <end>")
         await mallory.rooms["general"].send("and that was all")
-        screen = await terminal.shows("mallory: and that was all")
+        screen = await terminal.shows("mallory: and that was all\ngeneral (2) ann>")
         lines = [line for line in screen.splitlines() if " mallory: " in line]
         assert [line.partition("<")[2].partition(">")[0] for line in lines] == [*HOSTILE, ""]
         assert all(line.rstrip().endswith("<end>") for line in lines[:-1])
@@ -185,3 +276,17 @@ async def test_the_demo_in_a_terminal(open_terminal: Callable[..., Terminal]) ->
     screen = await terminal.shows("exit code 0")
     for expected in ("6/6", "seen in", "identical", "Now try it yourself"):
         assert expected in screen
+
+
+async def test_a_server_in_a_terminal_says_once_where_it_listens(
+    open_terminal: Callable[..., Terminal], tmp_path: Path
+) -> None:
+    terminal = open_terminal(f"serve --store memory:// --listen tcp://127.0.0.1:0 --log-file {tmp_path / 'log'}")
+    screen = await terminal.shows("listening on tcp://127.0.0.1:")
+    url = screen.partition("listening on ")[2].split()[0]
+    assert f"listening on {url}" in (tmp_path / "log").read_text()
+    terminal.type("", "C-c")
+    screen = await terminal.shows("exit code 0")
+    assert "stopping" in screen  # the log is here
+    assert screen.count(url) == 1
+    assert f"listening on {url}" in screen.splitlines()

@@ -298,6 +298,25 @@ async def test_a_password_is_asked_for_twice_and_not_shown(tmp_path: Path) -> No
     assert b"something else" not in said
 
 
+async def test_whoever_thinks_better_of_it_leaves_no_store(tmp_path: Path) -> None:
+    spawn = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+    async with running(sys.executable, "-c", spawn, *CHATKIT, "user", "add", "ann", folder=tmp_path) as asking:
+        assert asking.process.stdout is not None
+        with trio.fail_after(PATIENCE):
+            while b"New password: " not in asking.buffer:
+                asking.buffer += await asking.process.stdout.receive_some()
+        await asking.process.stdin.send_all(b"\x03")  # type: ignore[union-attr]
+        assert await asking.wait() == Exit.INTERRUPTED
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_is_refused_leaves_no_store(desk: Desk) -> None:
+    assert "there is no terminal to ask" in desk.refused("add", "ann", code=Exit.USAGE)
+    desk.refused("add", "a\tb", "--no-password", code=Exit.USAGE)
+    desk.refused("invite", "--uses", "0", code=Exit.USAGE)
+    assert list(desk.folder.iterdir()) == []
+
+
 # ── tokens and invitations ───────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -391,7 +410,8 @@ def test_a_store_that_is_locked(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> 
 async def test_two_operators_at_once(tmp_path: Path) -> None:
     store = f"sqlite:///{tmp_path}/chat.db"
     refused: list[str] = []
-    async with open_operator(store, make=True) as one, open_operator(store) as other:
+    async with open_operator(store, make=True) as one, open_operator(store, make=True) as other:
+        await other.open()
         await one.do(add_account("ann", "member", None))
         with pytest.raises(RequestFailed, match="no account 'ann'"):
             other.person("ann")
@@ -415,7 +435,7 @@ async def test_two_operators_at_once(tmp_path: Path) -> None:
 
 async def test_an_act_that_meets_another_is_worked_out_anew(tmp_path: Path) -> None:
     store = f"sqlite:///{tmp_path}/chat.db"
-    async with open_operator(store, make=True) as one, open_operator(store) as other:
+    async with open_operator(store, make=True) as one, open_operator(store, make=True) as other:
         await one.do(add_account("ann", "admin", None))
         await other.reload()
         await one.do(set_server_role("ann", "bot"))

@@ -11,8 +11,8 @@ from attrs import define, evolve, field, frozen
 from wires import Site, Wire, site
 
 from chatkit.backend import open_backend
-from chatkit.backend.interface import Backend, Log
-from chatkit.backend.records import Account, Batch, Change, Outcome, Page, Put, Record, Row
+from chatkit.backend.interface import Backend, Follower, Log
+from chatkit.backend.records import Account, Change, Outcome, Page, Put, Record, Row
 from chatkit.engine.limits import EngineLimits
 from chatkit.protocol.messages import Event, Nothing, Request
 from chatkit.protocol.rates import Rate
@@ -46,7 +46,7 @@ class Slow(Backend, Log):
             await self.before_answer(page)
         return page
 
-    def tail(self, after: int) -> AbstractAsyncContextManager[AsyncIterator[Batch]]:
+    def tail(self, after: int) -> AbstractAsyncContextManager[Follower]:
         return self.inner.log.tail(after)
 
     async def commit(self, changes: Sequence[Change]) -> list[Outcome]:

@@ -10,8 +10,8 @@ import pytest
 from wires import Site, site
 
 from chatkit.backend import open_backend
-from chatkit.backend.interface import Backend, Log
-from chatkit.backend.records import Batch, Change, Outcome, Page
+from chatkit.backend.interface import Backend, Follower, Log
+from chatkit.backend.records import Change, Outcome, Page
 from chatkit.errors import StorageUnavailable
 
 
@@ -34,7 +34,7 @@ class Faulty(Backend, Log):
             raise self.on_read
         return await self.inner.log.read(room_id, **bounds)
 
-    def tail(self, after: int) -> AbstractAsyncContextManager[AsyncIterator[Batch]]:
+    def tail(self, after: int) -> AbstractAsyncContextManager[Follower]:
         return self.inner.log.tail(after)
 
     async def commit(self, changes: Sequence[Change]) -> list[Outcome]:

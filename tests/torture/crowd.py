@@ -69,6 +69,7 @@ class Talker:
             await self._talk(client, crowd)
             self.done = True
             crowd.changed()
+            await crowd.over.wait()  # who says the last word may hear it before it knows that it is kept
 
     async def _talk(self, client: Client, crowd: Crowd) -> None:
         numbers = count(1)
@@ -140,6 +141,8 @@ class Crowd:
     talkers: Sequence[Talker]
     silent: trio.Event = field(factory=trio.Event)
     """Set when nothing new is to be said."""
+    over: trio.Event = field(factory=trio.Event)
+    """Set when the last word's outcome is known."""
     _present: int = 0
     _news: trio.Event = field(factory=trio.Event)
 
@@ -182,6 +185,7 @@ class Crowd:
         self.silent.set()
         await self.reach(lambda: all(talker.done for talker in self.talkers))
         await self.talkers[0].say_last_word()
+        self.over.set()
 
 
 @asynccontextmanager

@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 
 import trio
 from attrs import frozen
 
+from chatkit.backend.interface import Follower
 from chatkit.backend.records import Batch, Row
 from chatkit.errors import StorageError, StorageUnavailable, UsageError
 
 MAX_BATCHES = 1_000
 """Batches waiting in one feed: some seconds of a busy server."""
 MAX_BYTES = 4 * 2**20
-"""Bytes waiting in one feed, by `Row.size`; one batch may overshoot."""
+"""Bytes waiting in one feed behind its first batch, by `Row.size`."""
 FACTS_KEPT = 10_000
 """Directory changes a store keeps for feeds that are behind, at least. Rows are kept as long as their room."""
 FACT_SIZE = 200
@@ -61,10 +62,8 @@ class Feeds:
 
     def publish(self, batch: Batch) -> None:
         """Hand a committed batch to every feed."""
-        if self._open:
-            size = size_of(batch)
-            for feed in self._open:
-                feed.offer(batch, size)
+        for feed in self._open:
+            feed.offer(batch)
 
     def close(self) -> None:
         """End every feed, once it has delivered what it holds."""
@@ -85,7 +84,7 @@ class Feeds:
         feed.end()
 
 
-class Feed(AsyncIterator[Batch]):
+class Feed(Follower):
     """One follower of a store, from position ``after``; for one task at a time. What `Log.tail` returns.
 
     ``reread(after)`` reads the store. ``poll`` is after how many idle seconds to look there for what other processes
@@ -110,12 +109,15 @@ class Feed(AsyncIterator[Batch]):
         self._behind = True
         self._ended = False
         self._busy = False
+        self._waiting = False
+        """The task that iterates has taken all there was."""
         self._news = trio.lowlevel.ParkingLot()
 
-    def offer(self, batch: Batch, size: int) -> None:
+    def offer(self, batch: Batch) -> None:
         """Put a batch in that was just committed."""
         if self._behind:
             return
+        size = size_of(batch) if self._queue else 0  # what is taken at once need not be measured
         if self._queue and (len(self._queue) >= MAX_BATCHES or self._bytes + size > MAX_BYTES):
             self._fall_behind()
         else:
@@ -162,6 +164,9 @@ class Feed(AsyncIterator[Batch]):
         finally:
             self._busy = False
 
+    def at_hand(self) -> Batch | None:
+        return self._take() if self._waiting else None
+
     def _take(self) -> Batch | None:
         """Take the next batch if it is here; notice if it is not in the queue but in the store."""
         if self._page:
@@ -199,8 +204,15 @@ class Feed(AsyncIterator[Batch]):
             self._position = max(self._position, stretch.position)
 
     async def _wait(self) -> None:
-        with trio.move_on_after(self._poll) as scope:
-            await self._news.park()
+        self._waiting = True
+        try:
+            with trio.move_on_after(self._poll) as scope:
+                await self._news.park()
+                while not (self._queue or self._behind or self._ended):  # somebody took it
+                    scope.deadline = trio.current_time() + self._poll
+                    await self._news.park()
+        finally:
+            self._waiting = False
         if scope.cancelled_caught and not self._ended:
             try:
                 await self._catch_up()

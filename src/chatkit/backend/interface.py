@@ -23,6 +23,15 @@ from contextlib import AbstractAsyncContextManager
 from chatkit.backend.records import Batch, Change, Outcome, Page, Snapshot
 
 
+class Follower(AsyncIterator[Batch]):
+    """Goes through what is committed, batch by batch, for one task at a time."""
+
+    def at_hand(self) -> Batch | None:
+        """Return the next batch if the task that iterates waits for it and it is here already; None otherwise. It is
+        then not iterated over. Never having one is lawful: everything comes by iterating, a moment later."""
+        return None
+
+
 class Log(ABC):
     """Rows by room and seq."""
 
@@ -47,7 +56,7 @@ class Log(ABC):
         """
 
     @abstractmethod
-    def tail(self, after: int) -> AbstractAsyncContextManager[AsyncIterator[Batch]]:
+    def tail(self, after: int) -> AbstractAsyncContextManager[Follower]:
         """Follow everything committed after feed position ``after`` (from `Directory.snapshot`), also by others.
 
         Use: ``async with log.tail(position) as feed: async for batch in feed: …``. A reader that falls behind costs

@@ -56,6 +56,8 @@ _CHANGEABLE = {"name", "key", "topic", "private", "read_only", "slow", "closed",
 
 def why_not(change: Change) -> str | None:
     """Return a sentence that says why a change cannot be kept, or None if it can."""
+    if type(change) is Append and _is_plain(change):
+        return None
     match change:
         case CreateRoom(room=room, owner=None):
             return _why_not(room)
@@ -77,6 +79,18 @@ def why_not(change: Change) -> str | None:
             return "a Together in a Together" if any(isinstance(one, Together) for one in changes) else None
         case _:
             return f"{type(change).__name__} is no change"
+
+
+def _is_plain(said: Append) -> bool:
+    """Whether it is what nearly all are, by the shortest way: a text in ASCII, in answer to nothing."""
+    return (
+        type(said.body) is type(said.name) is type(said.author) is type(said.room_id) is type(said.kind) is str
+        and (said.op is None or type(said.op) is str)
+        and type(said.time) is int
+        and INTEGER_MIN <= said.time <= INTEGER_MAX
+        and said.about is said.thread is None
+        and f"{said.body}{said.name}{said.author}{said.room_id}{said.kind}{said.op}".isascii()
+    )
 
 
 def _why_not(record: object) -> str | None:

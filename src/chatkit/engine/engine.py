@@ -12,7 +12,7 @@ Laws:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeAlias, assert_never
+from typing import Any, TypeAlias, TypeVarTuple, assert_never
 
 from attrs import evolve
 
@@ -66,6 +66,8 @@ RULES: Mapping[type[m.Request[Any]], Rule] = {
 }
 """What decides each request."""
 BEFORE_LOGIN = frozenset({m.Login, acc.Register})
+ENDED = Refusal(ErrorCode.NOT_LOGGED_IN, "the session has ended")
+Given = TypeVarTuple("Given")
 
 
 class Engine:
@@ -161,7 +163,8 @@ class Engine:
 
     def handle(self, session: int, request: m.Request[Any], now: Moment) -> Decision:
         """Decide a standard request of an open session."""
-        return self._go_on(session, lambda state: self._decide(state, request, now))
+        state = self.world.sessions.get(session)
+        return ENDED if state is None else self._ruled(self._decide, state, request, now)
 
     def _decide(self, state: SessionState, request: m.Request[Any], now: Moment) -> Decision:
         if state.user is None and type(request) not in BEFORE_LOGIN:
@@ -174,13 +177,11 @@ class Engine:
     def _go_on(self, session: int, rule: Callable[[SessionState], Decision]) -> Decision:
         """Decide a request whose session may have ended since it was asked."""
         state = self.world.sessions.get(session)
-        if state is None:
-            return Refusal(ErrorCode.NOT_LOGGED_IN, "the session has ended")
-        return self._ruled(state, rule)
+        return ENDED if state is None else self._ruled(rule, state)
 
-    def _ruled(self, state: SessionState, rule: Callable[[SessionState], Decision]) -> Decision:
+    def _ruled(self, rule: Callable[[*Given], Decision], *given: *Given) -> Decision:
         try:
-            return rule(state)
+            return rule(*given)
         except No as no:
             return no.refusal
         except ProtocolError as error:
@@ -300,7 +301,7 @@ class Engine:
             except ProtocolError as error:
                 return Refusal(error.code, error.message)
             return None
-        decision = self._ruled(state, lambda state: self._decide(state, request, now))
+        decision = self._ruled(self._decide, state, request, now)
         if isinstance(decision, Refusal):
             return decision
         return None if proposal.needs is None else self._may_not(state, proposal.needs, request, now)
@@ -349,18 +350,21 @@ class Engine:
         self.give_up(session, request)
         if isinstance(note, Entry) and isinstance(request, m.Login | acc.Register):
             if state is None:
-                return Refusal(ErrorCode.NOT_LOGGED_IN, "the session has ended")
+                return ENDED
             return login.conclude(self.world, state, request, note, outcome, now)
         match outcome:
             case Refused(code, message):
                 return Refusal(code, message)
-            case Appended(row, epoch, duplicate):
-                room = self.world.rooms.get(row.room_id)
-                name = room.name if room else ""
-                return Reply(m.Sent(room=name, epoch=epoch, seq=row.seq, duplicate=duplicate))
+            case Appended():
+                return Reply(self.sent(outcome))
             case Applied():
                 return self._concluded(state, request, note, now)
         assert_never(outcome)
+
+    def sent(self, kept: Appended) -> m.Sent:
+        """Answer something said, once it is kept."""
+        room = self.world.rooms.get(kept.row.room_id)
+        return m.Sent(room=room.name if room else "", epoch=kept.epoch, seq=kept.row.seq, duplicate=kept.duplicate)
 
     def _concluded(
         self, state: SessionState | None, request: m.Request[Any], note: Any, now: Moment

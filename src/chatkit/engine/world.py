@@ -245,6 +245,9 @@ class World:
 
     def room_named(self, name: str) -> Room | None:
         """Return the room of that name, in whatever case; None if there is none."""
+        room = self.rooms_by_key.get(name)  # the key of a key is itself
+        if room is not None:
+            return room
         try:
             return self.rooms_by_key.get(name_key(name))
         except ProtocolError:
@@ -332,9 +335,9 @@ class World:
 
     def present_in(self, state: SessionState, name: str) -> Room:
         """Return the room of that name, which the session is in. Raises `No` (``no_such_room``, ``not_in_room``)."""
-        room = self.visible(state, name)
-        if room.id not in state.rooms:
-            raise No(ErrorCode.NOT_IN_ROOM, f"you are not in {room.name!r}")
+        room = self.room_named(name)
+        if room is None or room.id not in state.rooms:
+            raise No(ErrorCode.NOT_IN_ROOM, f"you are not in {self.visible(state, name).name!r}")
         return room
 
     def check_one_more(self, state: SessionState) -> None:

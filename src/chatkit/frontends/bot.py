@@ -128,6 +128,7 @@ TEMPLATES = {
 import random
 
 from chatkit import Bot, Context
+from chatkit.bot import CommandFailed
 
 bot = Bot("NAME", prefix="!")
 
@@ -135,6 +136,8 @@ bot = Bot("NAME", prefix="!")
 @bot.command
 async def roll(ctx: Context, sides: int = 6) -> None:
     """Roll a die."""
+    if not 1 <= sides <= 1000:
+        raise CommandFailed("A die has 1 to 1,000 sides.")
     await ctx.reply(f"{random.randint(1, sides)}")
 
 
@@ -159,6 +162,8 @@ async def test_a_wrong_argument_is_explained(chat):
     ann = await chat.person("ann")
     await ann.says("!roll many")
     await ann.hears("sides: expected a whole number, not “many”. Usage: !roll [sides=6]")
+    await ann.says("!roll 0")
+    await ann.hears("A die has 1 to 1,000 sides.")
 ''',
     "pytest.ini": """\
 [pytest]

@@ -12,9 +12,8 @@ import trio
 from attrs import evolve
 
 from chatkit.client import Client, connect
-from chatkit.errors import Disconnected, RequestFailed, UsageError
-from chatkit.frontends.commands import Conversation, Say, parse
-from chatkit.frontends.commands.account import LOGGED_OUT
+from chatkit.errors import Disconnected, RequestFailed
+from chatkit.frontends.commands import Conversation
 from chatkit.frontends.commands.conversation import Registration
 from chatkit.frontends.credentials import (
     Credentials,
@@ -43,6 +42,7 @@ from chatkit.frontends.options import (
     trusting,
 )
 from chatkit.frontends.screens import JsonScreen, PipeScreen, Screen
+from chatkit.frontends.turns import Turns, said
 from chatkit.private import private_nursery
 
 OpenLink: TypeAlias = Callable[[Credentials], AbstractAsyncContextManager[Client]]
@@ -127,18 +127,20 @@ async def _talk(
     history: int,
     open_screen: Callable[[Conversation], Screen],
 ) -> int:
-    async with open_link(credentials) as client:
-        conversation = Conversation(client, current=room, history=history)
-        screen = open_screen(conversation)
-        code = await _talk_as(conversation, screen, room)
-    while (asked := conversation.registering) is not None:
-        conversation.registering = None
-        async with AsyncExitStack() as stack:
-            was = conversation.client.room(conversation.current)
-            opening = _registered(stack, open_link, asked, conversation.client, screen)
-            conversation.client, conversation.last_said = await opening, None
-            after = None if was is None else was.position.seq
-            code = await _talk_as(conversation, screen, conversation.current, after)
+    code = Exit.OK
+    with trio.CancelScope() as whole:
+        async with open_link(credentials) as client:
+            conversation = Conversation(client, current=room, history=history)
+            turns = Turns(conversation, open_screen(conversation), whole)
+            code = await _talk_as(turns, room)
+        while (asked := conversation.registering) is not None:
+            conversation.registering = None
+            async with AsyncExitStack() as stack:
+                was = conversation.client.room(conversation.current)
+                opening = _registered(stack, open_link, asked, conversation.client, turns.screen)
+                conversation.client, conversation.last_said = await opening, None
+                after = None if was is None else was.position.seq
+                code = await _talk_as(turns, conversation.current, after)
     return code
 
 
@@ -150,14 +152,15 @@ async def _registered(
     try:
         client = await stack.enter_async_context(open_link(new))
     except RequestFailed as error:
-        await screen.error(*_said(error))
+        await screen.error(*said(error))
         return await stack.enter_async_context(open_link(Credentials(user=guest.user, token=guest.token)))
     await screen.notice(f"{client.user} is your account now")
     return client
 
 
-async def _talk_as(conversation: Conversation, screen: Screen, room: str, after: int | None = None) -> Exit:
+async def _talk_as(turns: Turns, room: str, after: int | None = None) -> Exit:
     """Talk with one client, until the user wants no more, or another one. ``after`` is how far the room was shown."""
+    conversation, screen = turns.conversation, turns.screen
     display = Display(conversation, screen)
     await conversation.enter(room, after)
     code = Exit.OK
@@ -166,33 +169,10 @@ async def _talk_as(conversation: Conversation, screen: Screen, room: str, after:
             await display.catch_up()
             nursery.start_soon(display.follow)
             nursery.start_soon(display.follow_link)
-            code = await _take_lines(conversation, screen, display)
+            code = await turns.take(display)
     except Disconnected:
         if not conversation.over:
             raise
-        await screen.notice(LOGGED_OUT)
+    if conversation.farewell:
+        await screen.notice(conversation.farewell)
     return code
-
-
-async def _take_lines(conversation: Conversation, screen: Screen, display: Display) -> Exit:
-    code = Exit.OK
-    while not (conversation.over or conversation.registering):
-        line = await screen.read()
-        if line is None:
-            break
-        try:
-            if screen.interactive and display.lost and isinstance(parse(line), Say):
-                await screen.notice("not sent yet: that waits until the connection is back; Ctrl-C quits instead")
-            notices = await conversation.do(line)
-        except (RequestFailed, UsageError) as error:
-            code = Exit.REFUSED
-            await screen.error(*_said(error))
-        else:
-            await display.catch_up()
-            for notice in notices:
-                await screen.notice(notice)
-    return Exit.OK if screen.interactive else code
-
-
-def _said(error: RequestFailed | UsageError) -> tuple[str, str]:
-    return (error.code, error.message) if isinstance(error, RequestFailed) else ("usage", str(error))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from chatkit.errors import ChatError, MissingExtra, UsageError
@@ -12,6 +13,17 @@ from chatkit.frontends.exits import Exit, exit_for, sentence
 
 if TYPE_CHECKING:
     from cyclopts import App
+
+ALIKE = 0.75
+"""From here on two words are one that was mistyped; less is chance."""
+_ADDRESS = ("--listen", "--url")
+_MEANT: Mapping[str, Sequence[str]] = {
+    **dict.fromkeys(("--port", "--host", "--bind", "--address", "--server"), _ADDRESS),
+    **dict.fromkeys(("--name", "--nick", "--login"), ("--user",)),
+    **dict.fromkeys(("--db", "--database"), ("--store",)),
+}
+"""What other programs call an option, and what ours are called."""
+_VALUES = dict.fromkeys(_ADDRESS, " ws://HOST:PORT")
 
 
 def guarded(body: Callable[[], int]) -> int:
@@ -59,13 +71,26 @@ def run_command(name: str, command: Callable[..., int], arguments: Sequence[str]
     Raises `UsageError` for wrong arguments, `MissingExtra` without the extra ``cli``.
     """
     app = _app(name, command, usage)
-    from cyclopts import CycloptsError
+    from cyclopts import CycloptsError, UnknownOptionError
 
     try:
         result = app(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
+    except UnknownOptionError as error:
+        known = {name for argument in error.argument_collection if argument.parse for name in argument.names}
+        text = unknown_option(error.token.keyword or error.token.value, known)
+        raise UsageError(f"{text} See chatkit {name} --help.") from error
     except CycloptsError as error:
         raise UsageError(f"{' '.join(str(error).split())} See chatkit {name} --help.") from error
     return int(result or 0)
+
+
+def unknown_option(typed: str, known: Collection[str]) -> str:
+    """Say that there is no such option, and which one was meant, as far as can be told."""
+    typed = typed.partition("=")[0]
+    by_meaning = [f"{one}{_VALUES.get(one, '')}" for one in _MEANT.get(typed, ()) if one in known]
+    by_letters = difflib.get_close_matches(typed.lstrip("-"), [one.lstrip("-") for one in known], n=1, cutoff=ALIKE)
+    meant = [*by_meaning, *(f"--{one}" for one in by_letters)]
+    return f"Unknown option: {typed}." + (f" Did you mean {meant[0]}?" if meant else "")
 
 
 def _app(name: str, command: Callable[..., int], usage: str) -> App:

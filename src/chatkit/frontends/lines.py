@@ -16,6 +16,8 @@ from chatkit.protocol import moderation as mod
 from chatkit.protocol.times import to_datetime
 
 SHOWN_BYTES = 32
+MOST_SHOWN = 5_000
+"""Messages of which it is known that they are on a screen; who scrolls back further is not told of a removal."""
 
 
 class Style(Enum):
@@ -51,11 +53,31 @@ def error_line(text: str) -> Line:
     return Line(((Style.ERROR, f"! {visible(text)}"),))
 
 
-def line_of(event: m.Event, timestamp: int, conversation: Conversation) -> Line | None:
-    """Return the line to show for an event; None for one that only changes counts and lists."""
+class Shown:
+    """The messages that stand on a screen with what they say; the older ones are forgotten."""
+
+    def __init__(self) -> None:
+        self._messages: dict[tuple[str, int], tuple[str, str]] = {}
+
+    def add(self, said: m.ReceiveMessage, timestamp: int, epoch: str) -> None:
+        """A message is shown."""
+        if not said.deleted:
+            self._messages[epoch, said.seq] = said.user, f"{local_time(timestamp):%H:%M:%S}"
+        if len(self._messages) > MOST_SHOWN:
+            del self._messages[next(iter(self._messages))]
+
+    def remove(self, epoch: str, seq: int) -> tuple[str, str] | None:
+        """A message was removed: return who said it and the time that stands before it, if it is shown."""
+        return self._messages.pop((epoch, seq), None)
+
+
+def line_of(event: m.Event, timestamp: int, conversation: Conversation, shown: Shown) -> Line | None:
+    """Return the line to show for an event; None for one that only changes counts and lists, or removes what is not
+    shown: where that would stand is said already that it was removed."""
     me = conversation.client.user
     match event:
         case m.ReceiveMessage():
+            shown.add(event, timestamp, _epoch(event.room, conversation))
             return _message_line(event, timestamp, conversation)
         case m.UserJoined(room=room, user=user, users=users) if user != me:
             return notice_line(f"{user} has joined {room} ({users})")
@@ -68,8 +90,13 @@ def line_of(event: m.Event, timestamp: int, conversation: Conversation) -> Line 
         case m.RoomDeleted(room=room):
             return notice_line(f"the room {room} has been deleted")
         case mod.MessageDeleted(room=room, user=user, about=about):
+            removed = shown.remove(_epoch(room, conversation), about)
+            if removed is None:
+                return None
+            author, clock = removed
+            whose = "your" if author == me else f"{author}'s"
             where = "" if room == conversation.current else f" in {room}"
-            return notice_line(f"{_subject(user, me)} removed message {about}{where}")
+            return notice_line(f"{_subject(user, me)} removed {whose} message of {clock}{where}")
         case mod.RoomRenamed(room=room, was=was):
             return notice_line(f"the room {was} is called {room} now")
         case mod.RoleChanged(room=room, user=user, role=role):
@@ -89,6 +116,12 @@ def line_of(event: m.Event, timestamp: int, conversation: Conversation) -> Line 
         case m.UnknownEvent(action=action, data=data):
             return notice_line(f"{action}: {dict(data)}")
     return None
+
+
+def _epoch(room: str, conversation: Conversation) -> str:
+    """Return what a room is known by whatever it is called."""
+    state = conversation.client.state.rooms.get(room)
+    return room if state is None else state.summary.epoch
 
 
 def _subject(user: str, me: str) -> str:

@@ -22,6 +22,8 @@ _COLOURS = {
 }
 _FIELDS = ("event", "connection", "address", "user", "count")
 """What the server's logger knows of a line besides its text."""
+_SAID = frozenset({"listening"})
+"""Events that ``chatkit serve`` also tells on standard output."""
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 
 
@@ -72,14 +74,20 @@ def _placed(record: logging.LogRecord) -> str:
     return f"[{connection} {getattr(record, 'address', '')}] {message}"
 
 
+def _not_said_beside(record: logging.LogRecord) -> bool:
+    return getattr(record, "event", None) not in _SAID
+
+
 def start_logging(level: str, file: Path | None) -> None:
     """Send chatkit's log from ``level`` up to standard error, and to a file if one is named, which may be moved away
-    while it is written.
+    while it is written. Where one terminal shows output and log, what both say is in the output alone.
 
     Raises `UsageError` if the file cannot be written.
     """
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     handlers[0].setFormatter(PeopleFormatter(colour=sys.stderr.isatty()))
+    if sys.stderr.isatty() and sys.stdout.isatty():
+        handlers[0].addFilter(_not_said_beside)
     if file is not None:
         try:
             handlers.append(logging.handlers.WatchedFileHandler(file, encoding="utf-8", errors="backslashreplace"))

@@ -7,7 +7,7 @@ import time
 from abc import ABC, abstractmethod
 
 from chatkit.frontends.commands import Conversation
-from chatkit.frontends.lines import Line, error_line, line_of, notice_line
+from chatkit.frontends.lines import Line, Shown, error_line, line_of, notice_line
 from chatkit.frontends.output import InputLines, write
 from chatkit.protocol import messages as m
 from chatkit.protocol.codec import Codec
@@ -41,13 +41,14 @@ class LineScreen(Screen):
 
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
+        self._shown = Shown()
 
     @abstractmethod
     async def show(self, line: Line) -> None:
         """Show one line."""
 
     async def event(self, event: m.Event, timestamp: int) -> None:
-        line = line_of(event, timestamp, self._conversation)
+        line = line_of(event, timestamp, self._conversation, self._shown)
         if line is not None:
             await self.show(line)
 

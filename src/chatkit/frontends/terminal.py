@@ -168,10 +168,11 @@ class Stage:
     async def close(self) -> None:
         """Take the prompt away and draw what still waits."""
         self.token = None
-        for task in (self._drawing, self._prompting):
-            if task is not None:
-                task.cancel()
-                await asyncio.wait([task])
+        if self._drawing is not None:  # never cancelled: the prompt would wait for its end for good
+            await asyncio.wait([self._drawing])
+        if self._prompting is not None:
+            self._prompting.cancel()
+            await asyncio.wait([self._prompting])
         self._draw_pending()
 
 
@@ -183,16 +184,29 @@ class TerminalScreen(LineScreen):
     def __init__(self, conversation: Conversation, stage: Stage) -> None:
         super().__init__(conversation)
         self._stage = stage
-        self._send, self._typed = trio.open_memory_channel[str | None](float("inf"))
+        self._send, self._typed = trio.open_memory_channel[str](float("inf"))
+        self._answer, self._answered = trio.open_memory_channel[str](float("inf"))
         self._prompting = False
         self._asking = ""
         conversation.ask_secret = self._ask_secret
 
+    def _take(self, line: str | None) -> None:
+        """Take in a line, as the answer if something is asked; the end of input is the end of everything."""
+        if line is None:
+            self._send.close()
+            self._answer.close()
+        elif self._asking:
+            self._answer.send_nowait(line)
+        else:
+            self._send.send_nowait(line)
+
     async def _ask_secret(self, label: str) -> str:
+        if self._typed.statistics().current_buffer_used:  # typed ahead: never to be said in a room
+            return await self._typed.receive()
         self._asking = label
         self._stage.hide(True)
         try:
-            return await self._typed.receive() or ""
+            return await _next(self._answered) or ""
         finally:
             self._asking = ""
             self._stage.hide(False)
@@ -200,8 +214,8 @@ class TerminalScreen(LineScreen):
     async def read(self) -> str | None:
         if not self._prompting:
             self._prompting = True
-            self._stage.prompt(self._label, CommandCompleter(self._conversation), self._send.send_nowait)
-        return await self._typed.receive()
+            self._stage.prompt(self._label, CommandCompleter(self._conversation), self._take)
+        return await _next(self._typed)
 
     async def show(self, line: Line) -> None:
         drawn = self._stage.draw(line)
@@ -219,6 +233,13 @@ class TerminalScreen(LineScreen):
         room = state.rooms.get(self._conversation.current)
         users = f" ({room.users})" if room is not None else ""
         return f"{self._conversation.current}{users} {state.user}> "
+
+
+async def _next(lines: trio.MemoryReceiveChannel[str]) -> str | None:
+    try:
+        return await lines.receive()
+    except trio.EndOfChannel:
+        return None
 
 
 class CommandCompleter(Completer):

@@ -81,8 +81,8 @@ class Codec:
         self._dump: Callable[[Any], bytes] = _dump_json if encoding == "json" else _dump_msgpack
         self._load: Callable[[bytes], Any] = _load_json if encoding == "json" else _load_msgpack
         self._converter = self._new_converter(detailed=False)
-        self._structurers: dict[Any, Callable[[Any, Any], Any]] = {}
-        self._unstructurers: dict[type, Callable[[Any], Any]] = {}
+        self._structurers: dict[Any, Callable[[Any, Any], Any]] = _Found(self._converter.get_structure_hook)
+        self._unstructurers: dict[type, Callable[[Any], Any]] = _Found(self._converter.get_unstructure_hook)
         self._detailed = self._new_converter(detailed=True)
 
     # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -97,9 +97,8 @@ class Codec:
 
     def decode_request(self, raw: bytes) -> RequestEnvelope:
         """Decode what a client sent. Raises `ProtocolError`, with ``ref`` set if it could be read."""
-        envelope = _envelope_of(self._load(raw))
-        ref = _ref_of(envelope)
-        action = _action_of(envelope, ref)
+        envelope = self._load(raw)
+        ref, action = _head_of(envelope)
         cls = self.vocabulary.requests.get(action)
         if cls is None:
             raise ProtocolError(f"unknown action {action[:64]!r}", code=ErrorCode.UNKNOWN_ACTION, ref=ref)
@@ -153,9 +152,8 @@ class Codec:
 
         Raises `ProtocolError`.
         """
-        envelope = _envelope_of(self._load(raw))
-        ref = _ref_of(envelope)
-        action = _action_of(envelope, ref)
+        envelope = self._load(raw)
+        ref, action = _head_of(envelope)
         data = envelope.get("data", {})
         if type(data) is not dict:
             raise ProtocolError("data: expected an object", ref=ref)
@@ -178,7 +176,7 @@ class Codec:
         """Make an event from its action and raw data. Raises `ProtocolError`."""
         cls = self.vocabulary.events.get(action)
         try:
-            event: Event = self._unknown(action, data) if cls is None else self._structurer(cls)(data, cls)
+            event: Event = self._unknown(action, data) if cls is None else self._structurers[cls](data, cls)
         except Exception as error:
             raise ProtocolError(self._fault(data, cls, error)) from error
         return event
@@ -186,26 +184,12 @@ class Codec:
     def fields_of(self, message: Any) -> dict[str, Any]:
         """Return a message's fields as they stand in an envelope's ``data``. Raises `UsageError`."""
         try:
-            fields: dict[str, Any] = self._unstructurer(type(message))(message)
+            fields: dict[str, Any] = self._unstructurers[type(message)](message)
         except Exception as error:
             raise UsageError(f"{type(message).__name__} cannot be encoded: {error}") from error
         return fields
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    # The converter finds the same two functions for a class each time anew, in more steps than they have themselves.
-
-    def _structurer(self, cls: Any) -> Callable[[Any, Any], Any]:
-        hook = self._structurers.get(cls)
-        if hook is None:
-            hook = self._structurers[cls] = self._converter.get_structure_hook(cls)
-        return hook
-
-    def _unstructurer(self, cls: type) -> Callable[[Any], Any]:
-        hook = self._unstructurers.get(cls)
-        if hook is None:
-            hook = self._unstructurers[cls] = self._converter.get_unstructure_hook(cls)
-        return hook
 
     def _new_converter(self, *, detailed: bool) -> Converter:
         converter = make_converter(self.encoding, detailed=detailed)
@@ -238,7 +222,7 @@ class Codec:
 
     def _structure(self, data: Any, cls: Any, ref: Ref) -> Any:
         try:
-            return self._structurer(cls)(data, cls)
+            return self._structurers[cls](data, cls)
         except Exception as error:
             raise ProtocolError(self._fault(data, cls, error), ref=ref) from error
 
@@ -253,6 +237,19 @@ class Codec:
             return fault_of(error, "data")
         except RecursionError:
             return "data: is nested too deeply"
+
+
+class _Found(dict[Any, Callable[..., Any]]):
+    """What has been looked up once. The converter finds the same two functions for a class each time anew, in more
+    steps than they have themselves."""
+
+    def __init__(self, look_up: Callable[[Any], Callable[..., Any]]) -> None:
+        super().__init__()
+        self._look_up = look_up
+
+    def __missing__(self, cls: Any) -> Callable[..., Any]:
+        found = self[cls] = self._look_up(cls)
+        return found
 
 
 @frozen
@@ -302,17 +299,14 @@ def _dump_msgpack(value: Any) -> bytes:
     return packed
 
 
-def _envelope_of(loaded: Any) -> dict[str, Any]:
-    if type(loaded) is not dict:
+def _head_of(envelope: Any) -> tuple[Ref, str]:
+    """Return the ref and the action of what was received. Raises `ProtocolError`."""
+    if type(envelope) is not dict:
         raise ProtocolError("expected an object with 'action' and 'data'")
-    return loaded
-
-
-def _ref_of(envelope: dict[str, Any]) -> Ref:
     ref = envelope.get("ref")
-    if ref is None or type(ref) is int or (type(ref) is str and len(ref.encode()) <= LONGEST_REF):
-        return ref
-    raise ProtocolError(f"ref: expected an integer or a string of at most {LONGEST_REF} bytes")
+    if not (ref is None or type(ref) is int or (type(ref) is str and len(ref.encode()) <= LONGEST_REF)):
+        raise ProtocolError(f"ref: expected an integer or a string of at most {LONGEST_REF} bytes")
+    return ref, _action_of(envelope, ref)
 
 
 def _action_of(envelope: dict[str, Any], ref: Ref) -> str:

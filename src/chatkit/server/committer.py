@@ -99,11 +99,18 @@ class Committer:
     """The one task that commits."""
 
     def __init__(
-        self, backend: Backend, config: ServerConfig, counters: Counters, reached: Callable[[int], Awaitable[None]]
+        self,
+        backend: Backend,
+        config: ServerConfig,
+        counters: Counters,
+        publish: Callable[[], None],
+        reached: Callable[[int], Awaitable[None]],
     ) -> None:
-        """``reached`` returns once the feed has been taken in up to a position."""
+        """``publish`` takes in what the feed has at hand; ``reached`` returns once it has been taken in up to a
+        position."""
         self.healthy = True
         """Whether the last commit succeeded."""
+        self._publish = publish
         self._reached = reached
         self._counters = counters
         self._backend = backend
@@ -188,12 +195,6 @@ class Committer:
         self._wanted, self._arrived = changes, trio.Event()
         await self._arrived.wait()
 
-    async def _let_publish(self) -> None:
-        """Let the room hear it first, and its sender that it has: whoever follows the feed is woken in the first of
-        these rounds of the event loop, and done when the second begins."""
-        await trio.lowlevel.cancel_shielded_checkpoint()
-        await trio.lowlevel.cancel_shielded_checkpoint()
-
     def published(self) -> None:
         """What was committed has just been handed to everybody."""
         self._last_end = trio.current_time()
@@ -203,7 +204,7 @@ class Committer:
         began = trio.current_time()
         outcomes = await self._outcomes([ticket.change for ticket in tickets])
         self._counters.committed(len(tickets), trio.current_time() - began)
-        await self._let_publish()
+        self._publish()
         for ticket, outcome in zip(tickets, outcomes, strict=True):
             self._bytes -= ticket.size
             ticket.resolve(outcome)

@@ -15,7 +15,7 @@ from typing import assert_never
 
 import trio
 
-from chatkit.backend.interface import Backend
+from chatkit.backend.interface import Backend, Follower
 from chatkit.backend.records import (
     Account,
     Applied,
@@ -91,13 +91,14 @@ class Core:
         self.passwords = Passwords(workers=config.password_workers)
         self.tries = Tries(Throttle(config.logins))
         self.engine = Engine(new_id=lambda: config.secret(8), new_token=lambda: config.secret(24), limits=config.engine)
-        self.committer = Committer(backend, config, self.counters, self.reached)
+        self.committer = Committer(backend, config, self.counters, self.take_what_is_at_hand, self.reached)
         self.channels: dict[str, Channel] = {}
         self.sessions: dict[int, Session] = {}
         self.everyone = Audience()
         self.endings = Endings(self)
         self._rings = Rings(config.ring_events, config.ring_bytes, config.rings_bytes)
         self.position = 0
+        self._feed: Follower | None = None
         self._waiting: list[tuple[int, int, trio.Event]] = []
         self._changed: dict[str, None] = {}  # no set: its order would differ from run to run
         self._list_due = trio.Event()
@@ -123,10 +124,16 @@ class Core:
 
     async def follow(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Publish everything that is committed, until cancelled."""
-        async with self.backend.log.tail(self.position) as feed:
+        async with self.backend.log.tail(self.position) as self._feed:
             task_status.started()
-            async for batch in feed:
+            async for batch in self._feed:
                 self.take(batch)
+
+    def take_what_is_at_hand(self) -> None:
+        """Publish what has just been committed, if it need not be waited for: the room hears it first, and then its
+        sender that it has."""
+        while self._feed is not None and (batch := self._feed.at_hand()) is not None:
+            self.take(batch)
 
     def take(self, batch: Batch) -> None:
         """Publish one committed batch."""

@@ -54,23 +54,20 @@ class Person:
 async def open_operator(
     store: str, *, make: bool = False, limits: EngineLimits | None = None, now_ms: Callable[[], int] = system_time
 ) -> AsyncIterator[Operator]:
-    """Open a store for its operator. ``make`` lets a database that does not exist be made; ``limits`` are those of the
-    server.
+    """Open a store for its operator. ``make`` lets a database that does not exist be made, by the first act that is to
+    be kept; ``limits`` are those of the server.
 
     Raises `StorageUnreadable` if the store cannot be opened or does not exist, `UsageError` for a URL that names none,
     or one within a server's own process.
     """
     if not make and not is_there(store):
         raise StorageUnreadable(f"there is no store {store}: chatkit serve makes one, and so does chatkit user add")
-    backend = await open_backend(store)
+    operator = Operator(store, limits, now_ms)
     try:
-        if not backend.durable:
-            raise UsageError(f"the store {store} is within a server's own process: nobody else can change it")
-        operator = Operator(backend, limits, now_ms)
         await operator.reload()
         yield operator
     finally:
-        await backend.aclose()
+        await operator.aclose()
 
 
 def is_there(store: str) -> bool:
@@ -81,18 +78,34 @@ def is_there(store: str) -> bool:
 class Operator:
     """Who has an account in a store, and acts on it. What it tells is as of the last `reload` or `do`."""
 
-    def __init__(
-        self, backend: Backend, limits: EngineLimits | None = None, now_ms: Callable[[], int] = system_time
-    ) -> None:
-        self._backend = backend
+    def __init__(self, store: str, limits: EngineLimits | None = None, now_ms: Callable[[], int] = system_time) -> None:
+        self._store = store
+        self._backend: Backend | None = None
         self._now_ms = now_ms
         self._engine = Engine(
             new_id=lambda: secrets.token_hex(ID_BYTES), new_token=lambda: secrets.token_hex(SECRET_BYTES), limits=limits
         )
 
+    async def open(self) -> Backend:
+        """Open the store, making it if it is not there, unless that is done. Raises as `open_operator`."""
+        if self._backend is None:
+            self._backend = await open_backend(self._store)
+            if not self._backend.durable:
+                raise UsageError(f"the store {self._store} is within a server's own process: nobody else can change it")
+            await self.reload()
+        return self._backend
+
+    async def aclose(self) -> None:
+        """Close the store."""
+        if self._backend is not None:
+            await self._backend.aclose()
+
     async def reload(self) -> None:
         """Look again at what the store holds. Raises `StorageUnavailable`."""
-        self._engine.load(await self._backend.directory.snapshot())
+        if self._backend is not None:
+            self._engine.load(await self._backend.directory.snapshot())
+        elif is_there(self._store):
+            await self.open()
 
     async def do(self, act: Act[T]) -> T:
         """Do something, and return what came of it once it is kept; see `chatkit.server.acts`.
@@ -104,6 +117,9 @@ class Operator:
             plan = act.plan(self._engine.world, now)
             if not plan.changes:
                 return plan.result
+            if self._backend is None:
+                await self.open()
+                continue  # somebody may have made it meanwhile
             row = audit_row(
                 await self._audit_log(),
                 author=OPERATOR,
@@ -124,9 +140,10 @@ class Operator:
 
     async def _audit_log(self) -> str:
         """Return the id of the audit log, which a store has from its first server, or its first act, on."""
+        backend = await self.open()
         while self._engine.audit_log is None:
             missing = self._engine.missing_rooms(self._now_ms())
-            await self._backend.commit([change for change in missing if change.room.key == AUDIT])
+            await backend.commit([change for change in missing if change.room.key == AUDIT])
             await self.reload()
         return self._engine.audit_log
 
@@ -179,7 +196,7 @@ class Operator:
     async def audit(self, limit: int) -> list[AuditEntry]:
         """Return the latest acts of moderators and operators, the newest first. Raises `StorageUnavailable`."""
         log = self._engine.world.audit
-        if log is None:
+        if log is None or self._backend is None:
             return []
         page = await self._backend.log.read(log.room_id, before=log.head + 1, limit=limit)
         return [entry_of(row) for row in reversed(page.rows)]

@@ -17,10 +17,11 @@ from chatkit.transport.interface import WireFormat
 class Encoded:
     """A row and its framed bytes, made once per wire format when first asked for."""
 
-    __slots__ = ("_frames", "row")
+    __slots__ = ("_frames", "row", "size")
 
     def __init__(self, row: Row) -> None:
         self.row = row
+        self.size = row.size
         self._frames: dict[str, bytes] = {}
 
     def frame(self, wire: WireFormat, make: Callable[[Row, WireFormat], bytes]) -> bytes:
@@ -45,9 +46,9 @@ class Ring:
         held, before = self._held, self.bytes
         for encoded in added:
             held.append(encoded)
-            self.bytes += encoded.row.size
+            self.bytes += encoded.size
         while len(held) > self._rings.events or (self.bytes > self._rings.size and held):
-            self.bytes -= held.popleft().row.size
+            self.bytes -= held.popleft().size
         self._rings.take_in(self, self.bytes - before)
 
     def after(self, seq: int) -> list[Encoded] | None:

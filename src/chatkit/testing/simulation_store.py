@@ -7,13 +7,13 @@ another; one that has begun is finished, whoever is cancelled meanwhile.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import asynccontextmanager
 from random import Random
 
 import trio
 from attrs import frozen
 
-from chatkit.backend.interface import Backend, Log
+from chatkit.backend.interface import Backend, Follower, Log
 from chatkit.backend.records import Batch, Change, Outcome, Page
 from chatkit.errors import StorageUnavailable
 
@@ -28,6 +28,8 @@ class StoreWeather:
     fails_after: float = 0.0
     """The commit takes effect, but fails all the same."""
     read_fails: float = 0.0
+    at_hand: float = 0.5
+    """What was committed is published in the same step; else a moment later."""
 
 
 class FaultyBackend(Backend):
@@ -82,5 +84,22 @@ class _FaultyLog(Log):
             raise StorageUnavailable("the disk does not answer")
         return await backend.inner.log.read(room_id, after=after, before=before, limit=limit, max_bytes=max_bytes)
 
-    def tail(self, after: int) -> AbstractAsyncContextManager[AsyncIterator[Batch]]:
-        return self._backend.inner.log.tail(after)
+    @asynccontextmanager
+    async def tail(self, after: int) -> AsyncIterator[Follower]:
+        async with self._backend.inner.log.tail(after) as feed:
+            yield _HesitantFollower(feed, self._backend)
+
+
+class _HesitantFollower(Follower):
+    """Has at hand what was committed, or only has it come later, by chance."""
+
+    def __init__(self, feed: Follower, backend: FaultyBackend) -> None:
+        self._feed = feed
+        self._backend = backend
+
+    async def __anext__(self) -> Batch:
+        return await self._feed.__anext__()
+
+    def at_hand(self) -> Batch | None:
+        backend = self._backend
+        return self._feed.at_hand() if backend.random.random() < backend.weather.at_hand else None

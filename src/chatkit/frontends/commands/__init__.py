@@ -6,8 +6,20 @@ done through a `Client`, so a terminal, a web page and a window can all use it.
 
 from __future__ import annotations
 
-from chatkit.frontends.commands.command import Command, May
+from chatkit.frontends.commands.command import Command, May, Needs
 from chatkit.frontends.commands.conversation import DEFAULT_ROOM, Conversation
-from chatkit.frontends.commands.table import COMMANDS, GROUPS, Call, Say, parse
+from chatkit.frontends.commands.table import COMMANDS, GROUPS, Call, Say, needs_of, parse
 
-__all__ = ["COMMANDS", "DEFAULT_ROOM", "GROUPS", "Call", "Command", "Conversation", "May", "Say", "parse"]
+__all__ = [
+    "COMMANDS",
+    "DEFAULT_ROOM",
+    "GROUPS",
+    "Call",
+    "Command",
+    "Conversation",
+    "May",
+    "Needs",
+    "Say",
+    "needs_of",
+    "parse",
+]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from chatkit.client import Device
 from chatkit.errors import RequestFailed, UsageError
-from chatkit.frontends.commands.command import Command, May
+from chatkit.frontends.commands.command import Command, May, Needs
 from chatkit.frontends.commands.conversation import Conversation, Registration
 from chatkit.frontends.commands.words import term_typed, when
 
@@ -65,13 +65,13 @@ def _tokens_left(devices: Sequence[Device]) -> Sequence[str]:
 
 
 async def _logout(conversation: Conversation, _: str) -> Sequence[str]:
-    conversation.over = True  # before it is done: the link may end before the answer comes
+    conversation.over, conversation.farewell = True, LOGGED_OUT  # before: the link may end before the answer comes
     try:
         await conversation.client.logout()
     except RequestFailed:
-        conversation.over = False
+        conversation.over, conversation.farewell = False, ""
         raise
-    return (LOGGED_OUT,)
+    return ()
 
 
 async def _sessions(conversation: Conversation, _: str) -> Sequence[str]:
@@ -105,15 +105,23 @@ async def _token(conversation: Conversation, argument: str) -> Sequence[str]:
 
 
 ACCOUNT = (
-    Command("whoami", "", "say who you are here", _whoami),
+    Command("whoami", "", "say who you are here", _whoami, needs=Needs.NOTHING),
     Command("username", "NAME", "take another name", _username),
-    Command("register", "[INVITATION]", "make your name an account; a password is asked for", _register, May.GUEST),
+    Command(
+        "register",
+        "[INVITATION]",
+        "make your name an account; a password is asked for",
+        _register,
+        May.GUEST,
+        Needs.PASSWORD,
+    ),
     Command(
         "password",
         f"[{TOKENS}]",
         f"change your password; with {TOKENS} your programs are logged out too",
         _password,
         May.ACCOUNT,
+        Needs.PASSWORD,
     ),
     Command("sessions", "", "list where you are logged in", _sessions, May.ACCOUNT),
     Command("revoke", "ID|others", "log a device out, or every other one", _revoke, May.ACCOUNT),

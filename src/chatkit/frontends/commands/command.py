@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from enum import IntEnum
+from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import frozen
@@ -34,6 +34,14 @@ class May(IntEnum):
     ADMIN = 5, "admins of the server"
 
 
+class Needs(Enum):
+    """What a command needs before it is done."""
+
+    NOTHING = "nobody's answer: it shows what is known already"
+    ANSWER = "an answer of the server"
+    PASSWORD = "passwords, which it asks for, and an answer of the server"
+
+
 @frozen
 class Command:
     """One row of the table. An argument in brackets may be left out."""
@@ -43,6 +51,8 @@ class Command:
     meaning: str
     run: Run
     may: May = May.ANYBODY
+    needs: Needs = Needs.ANSWER
+    """What it needs as long as nothing stands behind it."""
 
     @property
     def usage(self) -> str:

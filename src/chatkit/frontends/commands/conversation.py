@@ -47,6 +47,8 @@ class Conversation:
     """Asks the user for a password without showing it; None where nobody can be asked."""
     over: bool = False
     """Whether the user has asked to quit."""
+    farewell: str = ""
+    """What to tell the user at the end."""
     registering: Registration | None = None
     """The account the user has asked for: this conversation goes on with another client, which opens it."""
     last_said: Message | None = None

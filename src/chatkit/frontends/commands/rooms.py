@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chatkit.errors import UsageError
-from chatkit.frontends.commands.command import Command, May
+from chatkit.frontends.commands.command import Command, May, Needs
 from chatkit.frontends.commands.conversation import Conversation
 from chatkit.frontends.commands.words import switch, term_typed
 
@@ -80,7 +80,14 @@ async def _delete(conversation: Conversation, argument: str) -> Sequence[str]:
 
 
 ROOMS = (
-    Command("topic", "[TEXT]", f"show the room's topic, or set it; {NO_TOPIC} for none", _topic, May.MODERATOR),
+    Command(
+        "topic",
+        "[TEXT]",
+        f"show the room's topic, or set it; {NO_TOPIC} for none",
+        _topic,
+        May.MODERATOR,
+        Needs.NOTHING,
+    ),
     Command("private", "", "let in nobody but whom you invite", _private, May.OWNER),
     Command("public", "", "let everybody in", _public, May.OWNER),
     Command("readonly", "on|off", "let only moderators speak", _readonly, May.OWNER),

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 
+from chatkit.client import Connected
 from chatkit.errors import UsageError
 from chatkit.frontends.commands.account import ACCOUNT
-from chatkit.frontends.commands.command import Command
+from chatkit.frontends.commands.command import Command, Needs
 from chatkit.frontends.commands.conversation import Conversation
 from chatkit.frontends.commands.help import help_lines
 from chatkit.frontends.commands.order import ORDER
@@ -19,7 +20,8 @@ from chatkit.frontends.commands.talking import TALKING
 
 async def _help(conversation: Conversation, _: str) -> Sequence[str]:
     room = conversation.client.rooms.get(conversation.current)
-    if room is not None and conversation.client.user not in room.state.members:
+    there = isinstance(conversation.client.status, Connected)
+    if there and room is not None and conversation.client.user not in room.state.members:
         await room.users()  # so that one's own role is known
     return help_lines(GROUPS, conversation.may())
 
@@ -34,7 +36,10 @@ GROUPS: Mapping[str, tuple[Command, ...]] = {
     "Yourself": ACCOUNT,
     "Keeping order": ORDER,
     "The room": ROOMS,
-    "Else": (Command("help", "", "list these commands", _help), Command("quit", "", "say goodbye", _quit)),
+    "Else": (
+        Command("help", "", "list these commands", _help, needs=Needs.NOTHING),
+        Command("quit", "", "say goodbye", _quit, needs=Needs.NOTHING),
+    ),
 }
 COMMANDS: Mapping[str, Command] = {command.name: command for group in GROUPS.values() for command in group}
 """Every command, by name."""
@@ -76,3 +81,18 @@ def parse(line: str) -> Say | Call | None:
     if not argument and command.argument and not command.argument.startswith("["):
         raise UsageError(f"/{command.name} needs something behind it: {command.usage}")
     return Call(command, argument)
+
+
+def needs_of(line: str) -> Needs:
+    """Say what a typed line needs before it is done; one that means nothing is explained at once."""
+    try:
+        meant = parse(line)
+    except UsageError:
+        return Needs.NOTHING
+    match meant:
+        case Say():
+            return Needs.ANSWER
+        case Call(command, argument):
+            set_to = bool(argument and command.argument) and command.needs is Needs.NOTHING
+            return Needs.ANSWER if set_to else command.needs
+    return Needs.NOTHING

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Sequence
 
 from chatkit.errors import RequestFailed, UsageError
-from chatkit.frontends.commands.command import Command
+from chatkit.frontends.commands.command import Command, Needs
 from chatkit.frontends.commands.conversation import DEFAULT_ROOM, Conversation
 from chatkit.frontends.commands.words import shown
 from chatkit.protocol.codes import ErrorCode
@@ -96,7 +96,7 @@ TALKING = (
     Command("join", "ROOM", "go to a room", _join),
     Command("create", "ROOM [topic]", f"create a room and go there; behind {PRIVATE} only whom you invite", _create),
     Command("leave", "", f"leave the room and go back to {DEFAULT_ROOM}", _leave),
-    Command("rooms", "", "list the rooms: > where you are, + where you are as well", _rooms),
+    Command("rooms", "", "list the rooms: > where you are, + where you are as well", _rooms, needs=Needs.NOTHING),
     Command("users", "", "list who is in the room", _users),
     Command("recent", "[N]", "list the newest messages with their numbers", _recent),
     Command("binary", "TEXT", "send a text as bytes", _binary),

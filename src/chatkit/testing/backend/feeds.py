@@ -78,3 +78,29 @@ async def a_slow_feed_misses_nothing(backend: Backend) -> None:
             take(await collect(feed, 50 if burst == 12 else 10, room))
         take(await collect(feed, 1640 - len(seqs), room))
         expect("the seqs", seqs, list(range(1, 1641)))
+
+
+async def what_is_at_hand_is_not_gone_through_again(backend: Backend) -> None:
+    """What is taken at hand and what is iterated over are together every batch once, in order."""
+    room = await make_room(backend)
+    start = (await backend.directory.snapshot()).position
+    found: list[Batch] = []
+
+    async with backend.log.tail(start) as feed, trio.open_nursery() as nursery:
+        all_there = trio.Event()
+
+        async def follow() -> None:
+            async for batch in feed:
+                found.append(batch)
+                if sum(len(about(room, batch)) for batch in found) == 60:
+                    all_there.set()
+                    return
+
+        nursery.start_soon(follow)
+        for number in range(60):
+            await backend.commit([new_post(room, f"{number}")])
+            while number % 3 and number < 59 and (batch := feed.at_hand()) is not None:
+                found.append(batch)
+        await all_there.wait()
+    seqs = [item.seq for batch in found for item in about(room, batch) if isinstance(item, Row)]
+    expect("the seqs", seqs, list(range(1, 61)))

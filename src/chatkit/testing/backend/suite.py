@@ -21,6 +21,7 @@ from chatkit.testing.backend.feeds import (
     a_slow_feed_misses_nothing,
     feeds_carry_everything_once,
     feeds_join_without_a_gap,
+    what_is_at_hand_is_not_gone_through_again,
 )
 from chatkit.testing.backend.lifetime import closing_ends_feeds, what_is_kept_survives
 from chatkit.testing.backend.records import (
@@ -91,6 +92,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("law 4, feeds carry everything once", feeds_carry_everything_once),
     ("law 4, feeds join without a gap", feeds_join_without_a_gap),
     ("law 4, a slow feed misses nothing", a_slow_feed_misses_nothing),
+    ("law 4, what is at hand is not gone through again", what_is_at_hand_is_not_gone_through_again),
     ("law 5, cancelled commits are whole", cancelled_commits_are_whole),
     ("law 5, cancelled readers leave nothing", cancelled_readers_leave_nothing),
     ("the bus reaches all", the_bus_reaches_all),
