@@ -476,6 +476,7 @@ async def test_a_disk_that_is_full_for_a_while(chat: Chat, tmp_path: Path) -> No
 
 async def test_bots_share_a_file_and_the_newer_of_two_runs_of_one_goes_on(party: Party, tmp_path: Path) -> None:
     ended: list[ChatError] = []
+    somebody_ended = trio.Event()
     where = party.chat.server.server.connect if party.over is None else party.chat.server.address(party.over)
 
     def make(name: str) -> Bot:
@@ -494,6 +495,7 @@ async def test_bots_share_a_file_and_the_newer_of_two_runs_of_one_goes_on(party:
             await bot.serve(where, task_status=task_status)
         except ChatError as error:
             ended.append(error)
+            somebody_ended.set()
 
     async def expect(number: int) -> None:
         for name in ("one", "two"):
@@ -509,6 +511,8 @@ async def test_bots_share_a_file_and_the_newer_of_two_runs_of_one_goes_on(party:
         await nursery.start(serve, again)
         await expect(2)
         await expect(3)
+        with trio.fail_after(10):
+            await somebody_ended.wait()
         assert [str(error) for error in ended] == ["disconnected: replaced by your newer link (4409)"]
         assert not one.is_running
         two.stop()
