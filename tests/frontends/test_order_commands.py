@@ -55,6 +55,19 @@ async def talks(*guests: str) -> AsyncIterator[list[Talk]]:
         yield found
 
 
+async def test_a_mute_is_told_once_however_often_the_link_is_lost() -> None:
+    async with talks("bob") as (ann, bob):
+        for _ in range(2):
+            await ann.do("/mute bob 10m loud")
+            muted = await bob.person.hears(mod.Muted)
+            line = line_of(muted, 0, bob, bob.shown)
+            assert line is not None
+            assert "you may not speak in tea" in line.plain
+            assert line_of(muted, 0, bob, bob.shown) is None  # as after a reconnect
+            await ann.do("/unmute bob")
+            assert await bob.sees(mod.Unmuted) == "* you may speak in tea again"
+
+
 async def refused(talk: Talk, line: str) -> str:
     with pytest.raises((UsageError, RequestFailed)) as caught:
         await talk.do(line)

@@ -54,10 +54,11 @@ def error_line(text: str) -> Line:
 
 
 class Shown:
-    """The messages that stand on a screen with what they say; the older ones are forgotten."""
+    """What stands on a screen: messages with what they say, of which the older ones are forgotten, and mutes."""
 
     def __init__(self) -> None:
         self._messages: dict[tuple[str, int], tuple[str, str]] = {}
+        self._mutes: dict[str, mod.Muted] = {}
 
     def add(self, said: m.ReceiveMessage, timestamp: int, epoch: str) -> None:
         """A message is shown."""
@@ -70,10 +71,19 @@ class Shown:
         """A message was removed: return who said it and the time that stands before it, if it is shown."""
         return self._messages.pop((epoch, seq), None)
 
+    def is_new(self, epoch: str, muted: mod.Muted) -> bool:
+        """Whether a mute has not been told yet: a server says it again on every link."""
+        before, self._mutes[epoch] = self._mutes.get(epoch), muted
+        return before != muted
+
+    def may_speak(self, epoch: str) -> None:
+        """A mute is over."""
+        self._mutes.pop(epoch, None)
+
 
 def line_of(event: m.Event, timestamp: int, conversation: Conversation, shown: Shown) -> Line | None:
-    """Return the line to show for an event; None for one that only changes counts and lists, or removes what is not
-    shown: where that would stand is said already that it was removed."""
+    """Return the line to show for an event; None for one that only changes counts and lists, that says again what
+    stands there, or removes what is not shown: where that would stand is said already that it was removed."""
     me = conversation.client.user
     match event:
         case m.ReceiveMessage():
@@ -107,9 +117,12 @@ def line_of(event: m.Event, timestamp: int, conversation: Conversation, shown: S
         case mod.Invited(room=room):
             return notice_line(f"you may enter {room} now: /join {room}")
         case mod.Muted(room=room, by=by, reason=reason, until=until):
+            if not shown.is_new(_epoch(room, conversation), event):
+                return None
             end = "" if until is None else f" until {when(moment(until))}"
             return notice_line(f"you may not speak in {room}{end}{_by(by)}{because(reason)}")
         case mod.Unmuted(room=room):
+            shown.may_speak(_epoch(room, conversation))
             return notice_line(f"you may speak in {room} again")
         case m.System(text=text):
             return notice_line(text)
