@@ -60,6 +60,8 @@ class Lane:
         """Add what happened. Somebody who leaves answers no question, until they do something here again."""
         self.queue.append(incoming)
         self._gone = isinstance(incoming.event, UserLeft)
+        if self._gone:
+            self.end_conversation("left")  # also if they are back before this is noticed
         self._arrived.set()
 
     def end_conversation(self, reason: str) -> None:
