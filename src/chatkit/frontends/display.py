@@ -30,6 +30,8 @@ class Display:
         self._showing = trio.Lock()
         self.lost = False
         """Whether the link is lost, and tried again."""
+        self.returns = 0
+        """How often the link has come back."""
 
     async def follow(self) -> None:
         """Show everything that happens, until the link is gone for good: raises `Disconnected` then."""
@@ -80,5 +82,6 @@ class Display:
                     await self._screen.error("connection_lost", f"{sentence(why)}; trying to come back …")
                 case Connected() if self.lost:
                     self.lost = False
+                    self.returns += 1
                     await self._screen.notice("connected again")
                     await self.catch_up()

@@ -34,8 +34,9 @@ class Turns:
     """Round the client: whoever quits past a line that waits has a server that does not answer, and no long goodbye."""
     _waiting: deque[str] = Factory(deque)
     _under_way: str | None = None
-    _held: bool = False
-    """Whether what is under way has been held on this side all along, the link being lost."""
+    _held: int | None = None
+    """If the link was lost when what is under way began: how often it had come back by then. It is held on this side
+    until it does so again."""
     _passed: bool = False
     """Whether what is under way was left for another line, to quit."""
     _code: Exit = Exit.OK
@@ -52,7 +53,7 @@ class Turns:
         finally:
             if self.screen.interactive and not self.conversation.registering:
                 with trio.move_on_after(PATIENCE, shield=True):
-                    await self._tell_undone()
+                    await self._tell_undone(display)
         return Exit.OK if self.screen.interactive else self._code
 
     async def _turn(self, line: str, display: Display) -> None:
@@ -65,7 +66,7 @@ class Turns:
             await self._do(line, display)
 
     async def _do(self, line: str, display: Display) -> None:
-        self._under_way, self._held = line, display.lost
+        self._under_way, self._held = line, display.returns if display.lost else None
         notices = await self._run(line)
         self._under_way = None
         if notices is not None:
@@ -122,10 +123,10 @@ class Turns:
                 f"not {_done(line)} yet: that waits until the connection is back; Ctrl-C quits instead"
             )
 
-    async def _tell_undone(self) -> None:
+    async def _tell_undone(self, display: Display) -> None:
         ended_by_itself = self.conversation.over and not self._passed  # as /logout is, perhaps before its answer
         if self._under_way is not None and not ended_by_itself and needs_of(self._under_way) is not Needs.NOTHING:
-            doubt = "" if self._held else "perhaps "
+            doubt = "" if self._held == display.returns else "perhaps "
             await self.screen.notice(f"{doubt}not {_done(self._under_way)}: {self._under_way}")
         for line in self._waiting:
             await self.screen.notice(f"not {_done(line)}: {line}")
