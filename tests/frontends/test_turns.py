@@ -11,11 +11,13 @@ from chatkit import connect
 from chatkit.backend import open_backend
 from chatkit.backend.interface import Backend
 from chatkit.backend.records import Append, Change, Outcome
+from chatkit.engine.limits import EngineLimits
 from chatkit.frontends.commands import Conversation
 from chatkit.frontends.display import Display
 from chatkit.frontends.screens import Screen
 from chatkit.frontends.turns import Turns
 from chatkit.protocol import messages as m
+from chatkit.server import ServerConfig
 from chatkit.testing import FaultProxy, FaultyBackend, Plan, StoreWeather, open_test_server
 
 
@@ -80,4 +82,24 @@ async def test_what_waited_for_the_link_and_was_sent_then_is_in_doubt() -> None:
                         screen.type.send_nowait("/quit")
                     nursery.cancel_scope.cancel()
         backend.may_end.set()
+    assert screen.told[-1] == "perhaps not sent: hello"
+
+
+async def test_help_is_waited_for_by_nobody_who_leaves() -> None:
+    backend, screen = Stuck(await open_backend("memory://")), Typed()
+    config = ServerConfig(rate_limits=False, engine=EngineLimits(joined_members=1))
+    async with open_test_server(backend, config=config) as server:
+        await server.people("abe", "al")
+        with trio.fail_after(5), trio.CancelScope() as talk:
+            async with server.server.connect(user="ann") as client:
+                conversation = Conversation(client)
+                turns, display = Turns(conversation, screen, talk), Display(conversation, screen)
+                async with trio.open_nursery() as taking:
+                    taking.start_soon(turns.take, display)
+                    screen.type.send_nowait("hello")
+                    await backend.begun.wait()
+                    screen.type.send_nowait("/help")
+                    screen.type.send_nowait("/quit")
+        backend.may_end.set()
+    assert any("/help" in line for line in screen.told)
     assert screen.told[-1] == "perhaps not sent: hello"

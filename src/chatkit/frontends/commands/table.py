@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 
+import trio
 from attrs import frozen
 
 from chatkit.client import Connected
@@ -17,12 +18,16 @@ from chatkit.frontends.commands.order import ORDER
 from chatkit.frontends.commands.rooms import ROOMS
 from chatkit.frontends.commands.talking import TALKING
 
+PATIENCE = 0.5
+"""Seconds the help waits to learn one's role in a large room: it is shown to whoever has a silent server, too."""
+
 
 async def _help(conversation: Conversation, _: str) -> Sequence[str]:
     room = conversation.client.rooms.get(conversation.current)
     there = isinstance(conversation.client.status, Connected)
     if there and room is not None and conversation.client.user not in room.state.members:
-        await room.users()  # so that one's own role is known
+        with trio.move_on_after(PATIENCE):
+            await room.users()  # so that one's own role is known
     return help_lines(GROUPS, conversation.may())
 
 
