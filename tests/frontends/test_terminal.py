@@ -221,7 +221,8 @@ async def test_what_may_not_be_repeated_is_told_when_the_link_is_lost(
     await ann.shows("general (1) ann>")
     server.process.process.send_signal(signal.SIGSTOP)
     ann.type("/create tea")
-    await ann.shows("general (1) ann>")
+    ann.type("/whoami")
+    await ann.shows("* you are ann, a guest")  # so what was typed before is on its way
     ann.type("and this")
     server.process.kill()
     await ann.shows("! perhaps not done, the connection was lost meanwhile: /create tea")
