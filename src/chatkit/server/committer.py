@@ -220,6 +220,9 @@ class Committer:
         if fences:
             await self._reached(max(fences))
             self.judge_again()
+        self._wake_waiting()
+
+    def _wake_waiting(self) -> None:
         if not self.full:
             self._capacity.set()
             self._capacity = trio.Event()
@@ -255,6 +258,8 @@ class Committer:
             refused.append(ticket)
         for ticket in refused:
             ticket.finish()
+        if refused:
+            self._wake_waiting()  # it may be all there was: then no commit follows that would
 
     async def _outcomes(self, changes: list[Change]) -> Sequence[Outcome | StorageUnavailable]:
         try:
