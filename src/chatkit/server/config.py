@@ -151,6 +151,8 @@ class ServerConfig:
             value = getattr(self, attribute.name)
             if isinstance(value, int | float) and not isinstance(value, bool) and not 0 < value < math.inf:
                 raise UsageError(f"ServerConfig.{attribute.name} must be more than 0, not {value!r}")
+        if not 0 < self.engine.session_life < math.inf:
+            raise UsageError(f"EngineLimits.session_life must be more than 0, not {self.engine.session_life!r}")
         networks(self.trusted_proxies)
 
     @property
