@@ -28,6 +28,12 @@ PASSWORD = "correct horse battery"
 SOON = 2.0
 """Seconds within which a server takes a change in that was made beside it, twice what is promised."""
 
+# Whoever runs in the background of a shell has Ctrl-C ignored, and so has everything started from there.
+HEED = "signal.signal(signal.SIGINT, signal.default_int_handler)"
+SPAWN = f"import os, pty, signal, sys; {HEED}; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+IN_A_TERMINAL = (sys.executable, "-c", SPAWN)
+"""Runs what follows in a terminal of its own."""
+
 
 class Desk:
     """Runs ``chatkit user …`` within this process, on a store of its own."""
@@ -272,10 +278,7 @@ def err_of(desk: Desk, *options: str) -> str:
 
 async def test_a_password_is_asked_for_twice_and_not_shown(tmp_path: Path) -> None:
     command = (*CHATKIT, "user", "add", "ann")
-    # Whoever runs in the background of a shell has Ctrl-C ignored, and so has everything started from there.
-    heed = "signal.signal(signal.SIGINT, signal.default_int_handler)"
-    spawn = f"import os, pty, signal, sys; {heed}; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
-    async with running(sys.executable, "-c", spawn, *command, folder=tmp_path) as asking:
+    async with running(*IN_A_TERMINAL, *command, folder=tmp_path) as asking:
         said = b""
 
         async def answer(question: bytes, text: str) -> None:
@@ -301,8 +304,7 @@ async def test_a_password_is_asked_for_twice_and_not_shown(tmp_path: Path) -> No
 
 
 async def test_whoever_thinks_better_of_it_leaves_no_store(tmp_path: Path) -> None:
-    spawn = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
-    async with running(sys.executable, "-c", spawn, *CHATKIT, "user", "add", "ann", folder=tmp_path) as asking:
+    async with running(*IN_A_TERMINAL, *CHATKIT, "user", "add", "ann", folder=tmp_path) as asking:
         assert asking.process.stdout is not None
         with trio.fail_after(PATIENCE):
             while b"New password: " not in asking.buffer:
