@@ -22,6 +22,7 @@ import chatkit
 from chatkit.frontends.exits import Exit
 from chatkit.frontends.options import trusting
 from chatkit.frontends.serve.certificates import Certificates
+from chatkit.transport.interface import TransportOptions
 
 LISTEN = ("wss://localhost:0", "tls://localhost:0")
 
@@ -59,10 +60,11 @@ def files(tmp_path: Path) -> Files:
 
 
 @asynccontextmanager
-async def secured(files: Files) -> AsyncIterator[tuple[str, str]]:
+async def secured(files: Files, *, handshake_timeout: float = 10.0) -> AsyncIterator[tuple[str, str]]:
     """Run a server with the certificate in the files; give its addresses."""
     context = Certificates(files.folder / "cert.pem", files.folder / "key.pem").context
-    config = chatkit.ServerConfig(ssl_context=context)
+    options = TransportOptions(handshake_timeout=handshake_timeout)
+    config = chatkit.ServerConfig(ssl_context=context, transport=options)
     async with chatkit.open_server("memory://", listen=LISTEN, config=config) as server:
         wss, tls = server.addresses
         yield wss, tls
@@ -135,7 +137,7 @@ async def test_tls_where_there_is_none(tmp_path: Path) -> None:
 
 
 async def test_no_tls_where_there_is_some(files: Files) -> None:
-    async with secured(files) as urls:
+    async with secured(files, handshake_timeout=1.0) as urls:  # for so long a peer may say nothing
         for url in (urls[0].replace("wss:", "ws:"), urls[1].replace("tls:", "tcp:")):
             refused = await run("send", url, "hello", "--user", "ann")
             assert refused.returncode in (Exit.NO_LINK, Exit.LINK_LOST)
