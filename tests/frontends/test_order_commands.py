@@ -68,6 +68,16 @@ async def test_a_mute_is_told_once_however_often_the_link_is_lost() -> None:
             assert await bob.sees(mod.Unmuted) == "* you may speak in tea again"
 
 
+async def test_a_mute_for_good_is_told_each_time() -> None:
+    async with talks("bob") as (ann, bob):
+        await ann.do("/mute bob")
+        muted = await bob.person.hears(mod.Muted)
+        for _ in range(2):  # lifted and set again while bob was away, it would be the same event
+            line = line_of(muted, 0, bob, bob.shown)
+            assert line is not None
+            assert "you may not speak in tea" in line.plain
+
+
 async def refused(talk: Talk, line: str) -> str:
     with pytest.raises((UsageError, RequestFailed)) as caught:
         await talk.do(line)

@@ -72,9 +72,10 @@ class Shown:
         return self._messages.pop((epoch, seq), None)
 
     def is_new(self, epoch: str, muted: mod.Muted) -> bool:
-        """Whether a mute has not been told yet: a server says it again on every link."""
+        """Whether a mute may not have been told yet: a server says it again on every link. One without an end may have
+        been lifted and set again while nobody listened; one with an end has another end then."""
         before, self._mutes[epoch] = self._mutes.get(epoch), muted
-        return before != muted
+        return muted.until is None or before != muted
 
     def may_speak(self, epoch: str) -> None:
         """A mute is over."""
