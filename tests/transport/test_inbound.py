@@ -91,7 +91,9 @@ def test_only_so_much_is_taken_apart_ahead() -> None:
     assert (len(inbound.messages), inbound.backlog, inbound.closed) == (10, False, (1000, "bye"))
 
 
-@pytest.mark.parametrize("behind", [b"\xff" * 50, masked_frame(1, b"x"), masked_frame(9, b"x")])
+@pytest.mark.parametrize(
+    "behind", [b"\xff" * 50, masked_frame(1, b"x"), masked_frame(9, b"x")], ids=["noise", "a message", "a ping"]
+)
 def test_nothing_behind_a_close_is_looked_at(behind: bytes) -> None:
     inbound = Inbound(OPTIONS, True)
     inbound.feed(masked_frame(8, b"") + behind, 0.0)

@@ -31,10 +31,11 @@ from chatkit.backend.records import (
     UpdateRoom,
 )
 from chatkit.engine.audit import facts_of
+from chatkit.engine.banning import muted
 from chatkit.engine.bans import against
 from chatkit.engine.decisions import Changed, CloseSession, Detach, Effect, Tell, TellEveryone, TellRoom
 from chatkit.engine.login import RUN_OUT, is_over, role_by, visible_role
-from chatkit.engine.moderation import muted, name_of
+from chatkit.engine.people import name_of
 from chatkit.engine.permissions import allowed
 from chatkit.engine.state import ADMIN, MEMBER, Moment, Room, SessionState, User
 from chatkit.engine.world import AUDIT, World, bans_on

@@ -8,12 +8,20 @@ from typing import Any
 import orjson
 
 from chatkit.backend.records import Append, Fact, Row, Together
+from chatkit.engine.decisions import Decision, ReadAudit
+from chatkit.engine.places import place
 from chatkit.engine.state import Moment, Room, SessionState
 from chatkit.engine.world import World, known
-from chatkit.protocol.moderation import AuditEntry
+from chatkit.protocol.moderation import Audit, AuditEntry
 
 AUDITED = "audit"
 """The kind of the audit log's rows."""
+
+
+def audit(world: World, state: SessionState, request: Audit, now: Moment) -> Decision:
+    """Read what was done to keep order."""
+    room = place(world, state, request.room, "see audit", now)
+    return ReadAudit(room_id=room.id if room else None, before=request.before, limit=request.limit or 50)
 
 
 def audited(

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias, TypeVarTuple, assert_never
 from attrs import evolve
 
 from chatkit.backend.records import Appended, Applied, CreateRoom, Fact, Outcome, Refused, Row, Snapshot
-from chatkit.engine import accounts, login, moderation, rooms, talking
+from chatkit.engine import accounts, audit, banning, login, membership, removing, rooms, talking
 from chatkit.engine.applying import OUT, apply
 from chatkit.engine.decisions import CloseSession, Decision, Effect, Proposal, Refusal, Reply, Verify
 from chatkit.engine.limits import EngineLimits
@@ -51,18 +51,18 @@ RULES: Mapping[type[m.Request[Any]], Rule] = {
     acc.Revoke: accounts.revoke,
     acc.CreateToken: accounts.create_token,
     acc.Logout: accounts.logout,
-    mod.SetRole: moderation.set_role,
-    mod.Invite: moderation.invite,
-    mod.Withdraw: moderation.withdraw,
-    mod.Kick: moderation.kick,
-    mod.BanUser: moderation.ban,
-    mod.Unban: moderation.unban,
-    mod.ListBans: moderation.list_bans,
-    mod.Mute: moderation.mute,
-    mod.Unmute: moderation.unmute,
-    mod.DeleteMessage: moderation.delete_message,
-    mod.DeleteMessagesOf: moderation.delete_messages_of,
-    mod.Audit: moderation.audit,
+    mod.SetRole: membership.set_role,
+    mod.Invite: membership.invite,
+    mod.Withdraw: membership.withdraw,
+    mod.Kick: banning.kick,
+    mod.BanUser: banning.ban,
+    mod.Unban: banning.unban,
+    mod.ListBans: banning.list_bans,
+    mod.Mute: banning.mute,
+    mod.Unmute: banning.unmute,
+    mod.DeleteMessage: removing.delete_message,
+    mod.DeleteMessagesOf: removing.delete_messages_of,
+    mod.Audit: audit.audit,
 }
 """What decides each request."""
 BEFORE_LOGIN = frozenset({m.Login, acc.Register})
@@ -219,13 +219,13 @@ class Engine:
 
     def inspected(self, session: int, request: mod.DeleteMessage, row: Row | None, now: Moment) -> Decision:
         """Go on after `Inspect`."""
-        return self._go_on(session, lambda state: moderation.inspected(self.world, state, request, row, now))
+        return self._go_on(session, lambda state: removing.inspected(self.world, state, request, row, now))
 
     def found(
         self, session: int, request: mod.DeleteMessagesOf, seqs: Iterable[int], more: bool, now: Moment
     ) -> Decision:
         """Go on after `Search`: these are the messages, and whether there are others."""
-        return self._go_on(session, lambda state: moderation.found(self.world, state, request, seqs, more, now))
+        return self._go_on(session, lambda state: removing.found(self.world, state, request, seqs, more, now))
 
     def require_login(self, session: int) -> User:
         """Return who asks. Raises `ProtocolError` (``not_logged_in``)."""

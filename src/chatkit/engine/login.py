@@ -24,6 +24,7 @@ from chatkit.backend.records import (
     Together,
     TokenRecord,
 )
+from chatkit.engine.banning import told_of_mute
 from chatkit.engine.decisions import (
     NAMES,
     CloseSession,
@@ -36,7 +37,6 @@ from chatkit.engine.decisions import (
     Tell,
     Verify,
 )
-from chatkit.engine.moderation import told_of_mute
 from chatkit.engine.refusal import No
 from chatkit.engine.secrets import (
     SESSION,

@@ -63,3 +63,10 @@ def require_principal(whom: Target) -> str:
     if whom.principal is None:
         raise No(ErrorCode.NO_SUCH_USER, f"there is no account {whom.name!r}, and no guest of that name is here")
     return whom.principal
+
+
+def name_of(world: World, principal: str) -> str:
+    """Return what somebody is called, as far as that is known."""
+    account = world.accounts.get(principal)
+    here = world.here(principal)
+    return account.name if account else here[0].name if here else "a guest"

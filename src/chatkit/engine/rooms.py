@@ -17,8 +17,8 @@ from chatkit.backend.records import (
     UpdateRoom,
 )
 from chatkit.engine.audit import audited
+from chatkit.engine.banning import told_of_mute
 from chatkit.engine.decisions import Attach, Decision, Effect, Joining, Proposal, Refusal, Reply
-from chatkit.engine.moderation import told_of_mute
 from chatkit.engine.refusal import No
 from chatkit.engine.state import GUEST, MEMBER, OWNER, Moment, Room, SessionState
 from chatkit.engine.world import World, known
