@@ -12,14 +12,23 @@ LONGEST_LINE = 1_048_576
 """Bytes of one line of input; far beyond what a message may hold."""
 CHUNK = 65_536
 
+_turns: trio.lowlevel.RunVar[trio.Lock] = trio.lowlevel.RunVar("turns of standard output")
+
 
 async def write(text: str | bytes) -> None:
-    """Write to standard output and return once it is written.
+    """Write to standard output and return once it is written; what several tasks write comes whole, and in the order
+    of their calls.
 
     A reader that stops reading holds up the caller, not the link to the server. Raises `BrokenPipeError`.
     """
     data = text.encode("utf-8", "backslashreplace") if isinstance(text, str) else text
-    await trio.to_thread.run_sync(_write_all, data, abandon_on_cancel=True)
+    try:
+        turn = _turns.get()
+    except LookupError:
+        turn = trio.Lock()
+        _turns.set(turn)
+    async with turn:
+        await trio.to_thread.run_sync(_write_all, data, abandon_on_cancel=True)
 
 
 def _write_all(data: bytes) -> None:
