@@ -22,7 +22,7 @@ PYTHONS = ["3.11", "3.12", "3.13"]
 def tests(session: nox.Session) -> None:
     """The tests, and which lines and branches they reach."""
     need(session, "-e", ".[dev]")
-    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", "-n0", *session.posargs)
     session.run("coverage", "report", "--skip-covered", "--skip-empty")
 
 
@@ -71,14 +71,14 @@ def fuzz(session: nox.Session) -> None:
     """The codec under 200,000 mutated and random messages per property. Takes its time."""
     need(session, "-e", ".[dev]")
     patience = ("--timeout=0", "-o", "faulthandler_timeout=0")
-    session.run("pytest", "tests/protocol/test_fuzz.py", "--hypothesis-profile=long", *patience, *session.posargs)
+    session.run("pytest", "-n0", "tests/protocol/test_fuzz.py", "--hypothesis-profile=long", *patience, *session.posargs)
 
 
 @nox.session
 def browser(session: nox.Session) -> None:
     """The server's page in a real Chromium."""
     need(session, "-e", ".[dev]")
-    session.run("pytest", "tests/browser", *session.posargs)
+    session.run("pytest", "-n0", "tests/browser", *session.posargs)
 
 
 @nox.session
@@ -106,7 +106,7 @@ def torture(session: nox.Session) -> None:
     }
     patience = ("--timeout=0", "-o", "faulthandler_timeout=0")
     suites = ("tests/torture", "tests/simulation", "tests/delivery", "tests/hardening", "-m", "slow or not slow")
-    session.run("pytest", *suites, *patience, *session.posargs, env=long)
+    session.run("pytest", "-n0", *suites, *patience, *session.posargs, env=long)
 
 
 def need(session: nox.Session, *what: str) -> None:
