@@ -70,8 +70,8 @@ def build(session: nox.Session) -> None:
 def fuzz(session: nox.Session) -> None:
     """The codec under 200,000 mutated and random messages per property. Takes its time."""
     need(session, "-e", ".[dev]")
-    patience = ("--timeout=0", "-o", "faulthandler_timeout=0")
-    session.run("pytest", "-n0", "tests/protocol/test_fuzz.py", "--hypothesis-profile=long", *patience, *session.posargs)
+    patience = ("-n0", "--timeout=0", "-o", "faulthandler_timeout=0")
+    session.run("pytest", "tests/protocol/test_fuzz.py", "--hypothesis-profile=long", *patience, *session.posargs)
 
 
 @nox.session
@@ -104,9 +104,9 @@ def torture(session: nox.Session) -> None:
         "TORTURE_CROWD": "5000 2000 200",
         "TORTURE_SOAK_SECONDS": "600",
     }
-    patience = ("--timeout=0", "-o", "faulthandler_timeout=0")
+    patience = ("-n0", "--timeout=0", "-o", "faulthandler_timeout=0")
     suites = ("tests/torture", "tests/simulation", "tests/delivery", "tests/hardening", "-m", "slow or not slow")
-    session.run("pytest", "-n0", *suites, *patience, *session.posargs, env=long)
+    session.run("pytest", *suites, *patience, *session.posargs, env=long)
 
 
 def need(session: nox.Session, *what: str) -> None:

@@ -89,7 +89,8 @@ def _is_plain(said: Append) -> bool:
         and type(said.time) is int
         and INTEGER_MIN <= said.time <= INTEGER_MAX
         and said.about is said.thread is None
-        and f"{said.body}{said.name}{said.author}{said.room_id}{said.kind}{said.op}".isascii()
+        and said.body.isascii()
+        and f"{said.name}{said.author}{said.room_id}{said.kind}{said.op}".isascii()
     )
 
 

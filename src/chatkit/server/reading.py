@@ -8,7 +8,7 @@ from attrs import frozen
 
 from chatkit.backend.interface import Log
 from chatkit.backend.records import Page
-from chatkit.engine import Effect, Joining, ReadAudit, Reading
+from chatkit.engine import Effect, Joining, ReadAudit, Reading, Refusal
 from chatkit.engine.state import Room
 from chatkit.errors import ProtocolError, RequestFailed
 from chatkit.protocol import messages as m
@@ -44,7 +44,7 @@ async def read_entrance(core: Core, session: Session, joining: Joining) -> Entra
     if was_inside and not inside:
         raise ProtocolError("you were sent out of the room meanwhile", code=ErrorCode.NOT_IN_ROOM)
     effects = engine.join(session.id, joining.room_id, core.moment())
-    if not isinstance(effects, list):
+    if isinstance(effects, Refusal):
         raise RequestFailed(effects.code, effects.message)
     # What is kept but not yet published will come live, in its turn.
     rows = [row for row in page.rows if row.seq <= room.head] if page else []
