@@ -143,3 +143,18 @@ def come(visits: Callable[[], Visit], server: ServerProcess) -> Come:
         return page
 
     return come
+
+
+def say(page: Page, text: str) -> None:
+    page.fill("#text", text)
+    page.press("#text", "Enter")
+
+
+def texts(page: Page) -> list[str]:
+    """What was said in the room, as it is shown."""
+    return page.locator("#log li.message bdi").all_inner_texts()
+
+
+def said(page: Page, text: str) -> None:
+    """Wait until a message is shown, once."""
+    expect(page.locator("#log li.message bdi").get_by_text(text, exact=True)).to_have_count(1)

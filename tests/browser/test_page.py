@@ -11,23 +11,8 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from pages import Come, ServerProcess, Visit, serving
-from playwright.sync_api import Page, expect
-
-
-def say(page: Page, text: str) -> None:
-    page.fill("#text", text)
-    page.press("#text", "Enter")
-
-
-def texts(page: Page) -> list[str]:
-    """What was said in the room, as it is shown."""
-    return page.locator("#log li.message bdi").all_inner_texts()
-
-
-def said(page: Page, text: str) -> None:
-    """Wait until a message is shown, once."""
-    expect(page.locator("#log li.message bdi").get_by_text(text, exact=True)).to_have_count(1)
+from pages import Come, ServerProcess, Visit, said, say, serving, texts
+from playwright.sync_api import expect
 
 
 def test_two_browsers_converse(come: Come) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from pages import ServerProcess, Visit, serving
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 RUN = ("hacked()", "alert(1)", "window.hacked=1", "fetch('/hacked')")
 SHAPES = (
@@ -52,6 +52,7 @@ SHAPES = (
     "%3Cscript%3E{}%3C/script%3E",
     "\u202e<script>{}</script>",
 )
+ACTIVE = "script, img, svg, iframe, a, style, object, embed, video, audio, math"
 PAYLOADS = [shape.format(run) for shape, run in product(SHAPES, RUN)]
 NAMES = [
     "<b>",
@@ -83,6 +84,19 @@ SPREAD = """async ([payloads, names]) => {
   return made;
 }"""
 
+MODERATE = """async (payloads) => {
+  await ask("rename", { user: "e<img>" });
+  for (const reason of payloads) {
+    await ask("mute", { room: "court", user: "ann", reason });
+    await ask("unmute", { room: "court", user: "ann" });
+  }
+  await ask("update_room", { room: "court", name: "c<svg>" });
+  await ask("set_role", { room: "c<svg>", user: "ann", role: "moderator" });
+  await ask("create_room", { room: "p<img>", private: true });
+  await ask("invite", { room: "p<img>", user: "ann" });
+}"""
+LAST = "text => [...document.querySelectorAll('#log .notice bdi')].at(-1)?.textContent === text"
+
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ServerProcess]:
@@ -90,18 +104,28 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
         yield running
 
 
-def test_no_payload_runs(server: ServerProcess, visits: Callable[[], Visit]) -> None:
-    assert len(set(PAYLOADS)) >= 100
-    pages = [visits().context.new_page() for _ in range(2)]
+@pytest.fixture
+def pair(server: ServerProcess, visits: Callable[[], Visit]) -> Iterator[tuple[Page, Page]]:
+    """Eve, who writes, and ann, who reads. At the end nothing has run, nor become a part of the page."""
+    pages = visits().context.new_page(), visits().context.new_page()
     for page, name in zip(pages, ("eve", "ann"), strict=True):
         page.add_init_script("window.hacked = undefined")
         page.goto(server.url)
         page.fill("#name", name)
         page.click("#connect button")
         expect(page.locator("#me")).to_have_text(f"You are {name}")
-    eve, ann = pages
     requested: list[str] = []
-    ann.on("request", lambda request: requested.append(request.url))
+    pages[1].on("request", lambda request: requested.append(request.url))
+    yield pages
+    for page in pages:
+        assert page.evaluate("window.hacked") is None
+        assert page.locator(f"#chat :is({ACTIVE})").count() == 0
+    assert not [url for url in requested if "hacked" in url or not url.startswith(server.url)]
+
+
+def test_no_payload_runs(pair: tuple[Page, Page]) -> None:
+    assert len(set(PAYLOADS)) >= 100
+    eve, ann = pair
     made = set(eve.evaluate(SPREAD, [PAYLOADS, NAMES]))
     assert {"x<img>", "constructor", "toString"} <= made  # few are names: the rest is refused
     expect(ann.locator("#log li.message")).to_have_count(len(PAYLOADS))
@@ -127,10 +151,24 @@ def test_no_payload_runs(server: ServerProcess, visits: Callable[[], Visit]) -> 
         ann.press("#text", "Enter")
     expect(ann.locator("#log .pending")).to_have_count(0)
 
-    for page in pages:
-        assert page.evaluate("window.hacked") is None
-        assert (
-            page.locator("#chat :is(script, img, svg, iframe, a, style, object, embed, video, audio, math)").count()
-            == 0
-        )
-    assert not [url for url in requested if "hacked" in url or not url.startswith(server.url)]
+
+def test_no_payload_of_a_moderator_runs(pair: tuple[Page, Page]) -> None:
+    eve, ann = pair
+    eve.evaluate("command('/create court')")
+    ann.locator("#rooms button", has_text="court").click()
+    expect(ann.locator("#title")).to_have_text("court")
+    eve.evaluate(MODERATE, PAYLOADS)
+    notices = ann.locator("#log .notice bdi")
+    expect(notices.last).to_have_text("you were invited: you may enter p<img> now")
+    told = notices.evaluate_all("found => found.map(one => one.textContent)")
+    mutes = [f"you may not speak here, by e<img>: {payload}" for payload in PAYLOADS]
+    assert [text for text in told if text.startswith("you may not speak")] == mutes
+    assert {"court is called c<svg> now", "you are moderator here now"} <= set(told)
+    for payload in PAYLOADS[:: len(RUN)]:  # each shape once
+        eve.evaluate("topic => ask('update_room', { room: 'c<svg>', topic })", payload)
+        ann.wait_for_function("topic => session.rooms.get('c<svg>').topic === topic", arg=payload)
+        eve.evaluate("reason => ask('kick', { room: 'c<svg>', user: 'ann', reason })", payload)
+        ann.wait_for_function(LAST, arg=f"you were sent out of c<svg>, by e<img>: {payload}")
+        expect(ann.locator("#title")).to_have_text("general")
+        ann.evaluate("enter('c<svg>')")
+        expect(ann.locator("#title")).to_contain_text("c<svg>: ")

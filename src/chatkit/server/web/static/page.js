@@ -4,6 +4,7 @@
 const KEEP = 500; // lines shown of a room
 const HISTORY = 50; // messages fetched on entering one
 const DEFAULT_ROOM = "general";
+const GONE = { kind: "message removed", text: "(removed)" }; // stands where a message was
 const PATIENCE = 10_000; // milliseconds for a server to say hello
 const LONGEST_WAIT = 30_000; // milliseconds between two tries to come back
 const FINAL = [1000, 4403, 4409]; // close codes after which one does not come back
@@ -11,7 +12,7 @@ const LATER = ["rate_limited", "storage_unavailable", "internal_error"]; // refu
 const RUN = Math.random().toString(36).slice(2) || "0"; // with which this page numbers its logins
 const OWN = `${location.protocol === "https:" ? "wss:" : "ws:"}//${location.host}/ws`;
 
-let session = null; // who is here, or null: address, user, token, rooms, outbox
+let session = null; // who is here, or null: address, user, token, rooms, outbox, heard (rooms since a list began)
 let socket = null;
 let calls = new Map(); // requests that wait for their reply, by ref
 let refs = 0;
@@ -142,9 +143,14 @@ async function login() {
     const first = !mine.token;
     const reply = await ask("login", data);
     if (session !== mine) return;
+    const here = mine.rooms.get(current);
+    const inside = here && here.joined;
     welcome(reply);
+    const out = inside && !here.joined;
     await listRooms();
-    if (first) await enter(reply.rooms.some((room) => room.room === DEFAULT_ROOM) ? DEFAULT_ROOM : reply.rooms[0].room);
+    hearSilence();
+    if (first) await enter(home());
+    else if (out) await turnedOut(here, `you are no longer in ${here.name}`);
     for (const item of [...mine.outbox]) deliver(item);
     draw();
   } catch (error) {
@@ -155,38 +161,52 @@ async function login() {
 }
 
 function welcome(reply) {
+  const was = callAnew(reply.rooms);
   const resumed = reply.resume || {};
   attempt = 0;
-  session.user = reply.user;
+  called(reply.user);
   session.token = reply.token;
-  remember("name", reply.user);
   remember(`token ${session.address}`, reply.token);
   for (const room of session.rooms.values()) room.joined = false;
   for (const summary of reply.rooms) {
     const room = update(summary);
     room.joined = true;
-    if (room.epoch !== summary.epoch || resumed[room.name] === "reset") restart(room, summary);
+    if (room.epoch !== summary.epoch || resumed[was.get(room) ?? room.name] === "reset") restart(room, summary);
   }
   $("connect").hidden = true;
   $("chat").hidden = false;
   $("status").textContent = "";
 }
 
+// The list is complete: a room one is not in, and of which nothing was heard since it began, one may not know of.
 async function listRooms() {
+  const mine = session;
+  const heard = (mine.heard = new Set());
   let after, page;
   do {
     page = await ask("list_rooms", after === undefined ? {} : { after });
+    if (session !== mine) return;
     page.rooms.forEach(update);
     after = page.rooms.at(-1)?.room;
   } while (page.more);
+  if (mine.heard !== heard) return; // a newer list is on its way
+  for (const room of [...mine.rooms.values()]) {
+    if (!room.joined && !heard.has(room)) mine.rooms.delete(room.name);
+  }
 }
 
 // A room's log is another one, or has a gap: begin anew with what is there.
 function restart(room, summary) {
-  room.epoch = summary.epoch;
-  room.seq = summary.head;
-  room.lines = [];
+  begin(room, summary.epoch, summary.head);
   if (room.name === current) fetchHistory(room);
+}
+
+// Rooms that were renamed while one was away; returns what they were called. A log is known by its epoch.
+function callAnew(summaries) {
+  const joined = [...session.rooms.values()].filter((room) => room.joined);
+  const known = new Map(joined.map((room) => [room.epoch, room]));
+  const names = new Map(summaries.map((summary) => [known.get(summary.epoch), summary.room]));
+  return goOnAs(new Map([...names].filter(([room, name]) => room && room.name !== name)));
 }
 
 // ── what is known ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -194,12 +214,34 @@ function restart(room, summary) {
 function update(summary) {
   let room = session.rooms.get(summary.room);
   if (!room) {
-    room = { name: summary.room, epoch: summary.epoch, seq: summary.head, lines: [], joined: false, unread: false };
+    room = { name: summary.room, joined: false, unread: false };
+    begin(room, summary.epoch, summary.head);
     session.rooms.set(summary.room, room);
   }
+  session.heard.add(room);
   room.users = summary.users;
   room.topic = summary.topic;
+  room.private = summary.private;
+  room.readOnly = Boolean(summary.read_only);
+  room.slow = summary.slow || 0;
   return room;
+}
+
+// Nothing of a room is held yet. `removed`: messages that were removed before they came; `muted`: what was told of a mute.
+function begin(room, epoch, seq) {
+  Object.assign(room, { epoch, seq, lines: [], removed: new Set(), muted: null });
+}
+
+// Where one is who has gone nowhere.
+function home() {
+  if (session.rooms.has(DEFAULT_ROOM)) return DEFAULT_ROOM;
+  return [...session.rooms.values()].find((room) => room.joined)?.name ?? DEFAULT_ROOM;
+}
+
+function called(user) {
+  session.user = user;
+  remember("name", user);
+  $("me").textContent = `You are ${user}`;
 }
 
 function receive(message) {
@@ -208,12 +250,33 @@ function receive(message) {
   const room = data.room === undefined ? undefined : session.rooms.get(data.room);
   switch (message.action) {
     case "room_created":
-    case "room_updated":
       update(data);
+      break;
+    case "room_updated":
+      updated(room, data);
+      break;
+    case "room_renamed":
+      renamed(data);
       break;
     case "room_deleted":
       session.rooms.delete(data.room);
-      if (data.room === current) enter(DEFAULT_ROOM).then(() => notice(DEFAULT_ROOM, `${data.room} was deleted`));
+      if (room && room.joined) turnedOut(room, `${room.name} was deleted`);
+      break;
+    case "removed_from_room":
+      if (room) sentOut(room, data);
+      break;
+    case "invited":
+      update(data);
+      notice(current, `you were invited: you may enter ${data.room} now`);
+      break;
+    case "muted":
+      if (room) mute(room, data);
+      break;
+    case "unmuted":
+      if (room) unmute(room);
+      break;
+    case "role_changed":
+      notice(data.room, `${data.user === session.user ? "you are" : `${data.user} is`} ${data.role} here now`);
       break;
     case "user_joined":
     case "user_left":
@@ -221,6 +284,7 @@ function receive(message) {
       notice(data.room, `${data.user} ${message.action === "user_left" ? "left" : "joined"}`);
       break;
     case "user_renamed":
+      if (data.was === session.user) called(data.user);
       notice(current, `${data.was} is now ${data.user}`);
       break;
     case "system":
@@ -245,11 +309,21 @@ function take(room, message) {
   if (message.data.seq <= room.seq) return;
   room.seq = message.data.seq;
   settle(message.data.op);
+  if (message.action === "message_deleted") return clear(room, message.data.about);
   const line = lineOf(message);
   if (line) add(room, line);
 }
 
+// What a message said is gone; it keeps its place.
+function clear(room, seq) {
+  const line = room.lines.find((one) => one.seq === seq);
+  if (!line) return void room.removed.add(seq); // perhaps it is on its way here, read before
+  Object.assign(line, GONE);
+  if (room.name === current) line.node.replaceWith(row(line));
+}
+
 function lineOf({ data, timestamp }) {
+  if (data.deleted) return { ...GONE, seq: data.seq, user: data.user, at: Date.parse(timestamp) };
   const text = data.text ?? (data.binary === undefined ? undefined : `[${Math.floor((data.binary.length * 3) / 4)} bytes]`);
   if (text === undefined) return null;
   return { kind: "message", seq: data.seq, user: data.user, text, at: Date.parse(timestamp) };
@@ -267,6 +341,10 @@ function notice(name, text) {
   if (room) add(room, { kind: "notice", text, at: Date.now() });
 }
 
+function because(by, reason) {
+  return `${by ? `, by ${by}` : ""}${reason ? `: ${reason}` : ""}`;
+}
+
 function problem(text) {
   const room = session && session.rooms.get(current);
   if (room) add(room, { kind: "failed", text, at: Date.now() });
@@ -275,7 +353,10 @@ function problem(text) {
 // Put what was said before in front of what is there already.
 function prepend(room, events) {
   const known = new Set(room.lines.map((line) => line.seq));
-  const older = events.map(lineOf).filter((line) => line && line.seq <= room.seq && !known.has(line.seq));
+  const past = events.filter((event) => event.data.seq <= room.seq);
+  for (const event of past) settle(event.data.op);
+  const older = past.map(lineOf).filter((line) => line && !known.has(line.seq));
+  for (const line of older) if (room.removed.has(line.seq)) Object.assign(line, GONE);
   room.lines = [...older, ...room.lines].slice(-KEEP);
 }
 
@@ -285,6 +366,81 @@ async function fetchHistory(room) {
     if (room.name === current) draw();
   } catch {
     // the next login tries again
+  }
+}
+
+// ── what others do to a room, and to oneself in it ──────────────────────────────────────────────────────────────────
+
+function renamed({ room: name, was }) {
+  const room = session.rooms.get(was);
+  if (room && name !== was) goOnAs(new Map([[room, name]]));
+}
+
+// Rooms go on under other names: what is held of them, what is on its way there, and who looks at them.
+function goOnAs(names) {
+  const here = session.rooms.get(current);
+  const was = new Map([...names.keys()].map((room) => [room, room.name]));
+  for (const room of names.keys()) session.rooms.delete(room.name);
+  for (const [room, name] of names) {
+    room.name = name;
+    session.rooms.set(name, room);
+    session.heard.add(room);
+  }
+  if (here) current = here.name;
+  for (const [room, name] of was) notice(room.name, `${name} is called ${room.name} now`);
+  return was;
+}
+
+function updated(before, summary) {
+  const { topic, readOnly, slow } = before || {};
+  const room = update(summary);
+  if (!room.joined) return;
+  const tell = (text) => notice(room.name, text);
+  if (room.topic !== topic) tell(room.topic ? `the topic is now: ${room.topic}` : "there is no topic any more");
+  if (room.readOnly !== readOnly) tell(`${room.readOnly ? "only moderators" : "members, too,"} may speak here now`);
+  if (room.slow !== slow) tell(room.slow ? `slow mode: one message every ${room.slow} s` : "slow mode is off");
+}
+
+// Whoever looks at a room that is none of theirs any more goes where everybody starts, and reads there why.
+async function turnedOut(room, why) {
+  const mine = session;
+  room.joined = false;
+  const start = home();
+  if (room.name === current && current !== start) {
+    current = start;
+    draw();
+    await enter(start);
+  }
+  if (session === mine) notice(current, why);
+}
+
+function sentOut(room, { by, reason, banned }) {
+  turnedOut(room, `you were ${banned ? "banned from" : "sent out of"} ${room.name}${because(by, reason)}`);
+  // Whether one may still know of a private room only the list tells; if it cannot be had now, the next login has it.
+  if (room.private) listRooms().then(drawRooms, () => {});
+}
+
+// A server tells of a mute on every link, people are told once.
+function mute(room, { by, reason, until }) {
+  const mark = JSON.stringify([by, reason, until]);
+  const told = room.muted?.mark === mark;
+  room.muted = { mark, until, link: socket };
+  if (told) return;
+  const end = until ? ` until ${new Date(until).toLocaleString([], { dateStyle: "medium", timeStyle: "short" })}` : "";
+  notice(room.name, `you may not speak here${end}${because(by, reason)}`);
+}
+
+function unmute(room) {
+  room.muted = null;
+  notice(room.name, "you may speak here again");
+}
+
+// Of a mute that was lifted while one was away nothing is told.
+function hearSilence() {
+  for (const room of session.rooms.values()) {
+    if (!room.joined || !room.muted || room.muted.link === socket) continue;
+    if (room.muted.until && room.muted.until <= Date.now()) room.muted = null; // its end was told with it
+    else unmute(room);
   }
 }
 
@@ -300,9 +456,7 @@ async function enter(name) {
     const room = update(reply);
     if (!room.joined) {
       room.joined = true;
-      room.epoch = reply.epoch;
-      room.seq = reply.events.length ? reply.events.at(-1).data.seq : reply.head;
-      room.lines = [];
+      begin(room, reply.epoch, reply.events.length ? reply.events.at(-1).data.seq : reply.head);
     }
     prepend(room, reply.events);
     room.unread = false;
@@ -314,7 +468,9 @@ async function enter(name) {
 }
 
 function say(text) {
-  const item = { op: random(), room: current, text, node: null };
+  const room = session.rooms.get(current);
+  if (!room) return;
+  const item = { op: random(), room, text, node: null };
   session.outbox.push(item);
   showPending(item);
   bottom();
@@ -323,12 +479,14 @@ function say(text) {
 
 async function deliver(item) {
   const mine = session;
+  const { room } = item;
+  const { name } = room;
   try {
-    const reply = await ask("send_message", { room: item.room, text: item.text, op: item.op });
-    const room = mine.rooms.get(reply.room);
-    if (room && reply.seq <= room.seq) settle(item.op); // kept earlier, and shown already
+    const reply = await ask("send_message", { room: name, text: item.text, op: item.op });
+    if (!room.joined || reply.seq <= room.seq) settle(item.op); // shown already, or never here: one was sent out
   } catch (error) {
     if (session !== mine || error.code === "disconnected") return;
+    if (room.name !== name) return deliver(item); // it was renamed meanwhile
     if (LATER.includes(error.code)) {
       setTimeout(() => session === mine && mine.outbox.includes(item) && deliver(item), 1000 * (error.retry_after || 1));
       return;
@@ -353,11 +511,11 @@ const COMMANDS = {
     await enter(room);
   },
   async leave() {
-    if (current === DEFAULT_ROOM) return problem(`${DEFAULT_ROOM} is where everybody starts`);
+    if (current === home()) return problem(`${current} is where everybody starts`);
     const left = session.rooms.get(current);
     await ask("leave_room", { room: left.name });
     left.joined = false;
-    await enter(DEFAULT_ROOM);
+    await enter(home());
   },
   rooms() {
     notice(current, [...session.rooms.values()].map((room) => `${room.name} (${room.users})`).join(", "));
@@ -367,10 +525,7 @@ const COMMANDS = {
     notice(current, page.users.map((user) => user.user).join(", "));
   },
   async username(user) {
-    const reply = await ask("rename", { user });
-    session.user = reply.user;
-    remember("name", reply.user);
-    draw();
+    called((await ask("rename", { user })).user);
   },
   help() {
     notice(current, "/join room, /create room, /leave, /rooms, /users, /username name, /quit");
@@ -395,6 +550,7 @@ function row(line) {
   item.append(make("time", new Date(line.at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })));
   if (line.user !== undefined) item.append(make("b", line.user));
   item.append(make("bdi", line.text));
+  line.node = item;
   return item;
 }
 
@@ -416,7 +572,7 @@ function showPending(item) {
   $("log").append(item.node);
 }
 
-// The list of rooms, soon: many changes are drawn once.
+// The list of rooms and the title of the current one, soon: many changes are drawn once.
 function drawRooms() {
   if (listDue) return;
   listDue = true;
@@ -427,6 +583,8 @@ function drawRooms() {
 }
 
 function drawRoomsNow() {
+  const here = session.rooms.get(current);
+  $("title").textContent = here && here.topic ? `${current}: ${here.topic}` : current;
   const rooms = [...session.rooms.values()].sort((a, b) => a.name.localeCompare(b.name));
   $("rooms").replaceChildren(
     ...rooms.map((room) => {
@@ -446,10 +604,9 @@ function drawRoomsNow() {
 function draw() {
   if (!session) return;
   const room = session.rooms.get(current);
-  $("title").textContent = room && room.topic ? `${current}: ${room.topic}` : current;
   $("me").textContent = `You are ${session.user}`;
   $("log").replaceChildren(...(room ? room.lines.map(row) : []));
-  for (const item of session.outbox) if (item.room === current) showPending(item);
+  for (const item of session.outbox) if (item.room === room) showPending(item);
   drawRoomsNow();
   bottom();
 }
@@ -472,7 +629,7 @@ $("connect").onsubmit = (event) => {
   remember("address", address === OWN ? null : address);
   // A token is only ever shown to the server it came from.
   const remembered = recall("name") === user ? recall(`token ${address}`) : null;
-  session = { address, user, token: null, remembered, welcomed: false, rooms: new Map(), outbox: [] };
+  session = { address, user, token: null, remembered, welcomed: false, rooms: new Map(), outbox: [], heard: new Set() };
   current = DEFAULT_ROOM;
   attempt = 0;
   $("problem").textContent = "";
