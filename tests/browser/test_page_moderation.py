@@ -155,6 +155,21 @@ def test_what_was_said_in_a_room_one_is_sent_out_of_does_not_wait_for_ever(ann: 
     expect(bob.locator("#log .pending")).to_have_count(0)
 
 
+def test_a_reply_that_comes_when_one_was_sent_out_settles_its_message(ann: Page, bob: Page) -> None:
+    bob.evaluate("""() => {
+      window.real = answered; window.held = [];
+      answered = (message) => held.push(message);
+      take = () => {};
+    }""")
+    say(bob, "last words")
+    said(ann, "last words")
+    act(ann, "kick", room="tea", user="bob")
+    expect(bob.locator("#title")).to_have_text("general")
+    assert bob.evaluate("session.outbox.length") == 1
+    bob.evaluate("() => { answered = window.real; for (const message of held) answered(message); }")
+    bob.wait_for_function("session.outbox.length === 0")
+
+
 def test_who_was_sent_out_of_where_everybody_starts_stays_out(ann: Page, bob: Page) -> None:
     say(bob, "/join general")
     expect(bob.locator("#title")).to_have_text("general")
@@ -267,6 +282,18 @@ def test_a_room_that_was_renamed_while_one_was_away_goes_on(ann: Page, bob: Page
         assert texts(page) == ["before", "meanwhile", "waits"]
 
 
+def test_a_room_that_was_renamed_and_set_back_meanwhile_begins_anew(ann: Page, bob: Page) -> None:
+    say(ann, "before")
+    said(bob, "before")
+    bob.evaluate("() => { session.rooms.get('tea').seq = 1000; }")  # the server has less: it is a backup
+    lose_link(bob)
+    act(ann, "update_room", room="tea", name="coffee")
+    find_link(bob)
+    say(ann, "after")
+    said(bob, "after")
+    assert texts(bob) == ["before", "after"]
+
+
 def test_a_mute_is_told_once(ann: Page, bob: Page) -> None:
     act(ann, "mute", room="tea", user="bob", reason="too loud")
     silent = notices(bob, re.compile("^you may not speak here, by ann: too loud$"))
@@ -295,6 +322,17 @@ def test_a_mute_that_was_lifted_while_one_was_away_is_over(ann: Page, bob: Page)
     expect(notices(bob, "you may speak here again")).to_have_count(1)
     act(ann, "mute", room="tea", user="bob")
     expect(notices(bob, "you may not speak here")).to_have_count(2)
+
+
+def test_that_a_mute_ran_out_is_not_told_when_one_comes_back(ann: Page, bob: Page) -> None:
+    act(ann, "mute", room="tea", user="bob", seconds=1)
+    expect(notices(bob, "you may not speak here until")).to_have_count(1)
+    bob.wait_for_function("Date.now() > session.rooms.get('tea').muted.until")
+    lose_link(bob)
+    find_link(bob)
+    say(bob, "hello!")  # sent when what is told after a login was told
+    said(ann, "hello!")
+    expect(notices(bob, "you may speak here again")).to_have_count(0)
 
 
 def test_a_mute_is_told_to_who_comes_back_into_the_room(ann: Page, bob: Page) -> None:
