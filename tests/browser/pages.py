@@ -158,3 +158,18 @@ def texts(page: Page) -> list[str]:
 def said(page: Page, text: str) -> None:
     """Wait until a message is shown, once."""
     expect(page.locator("#log li.message bdi").get_by_text(text, exact=True)).to_have_count(1)
+
+
+def until(page: Page, condition: str, value: object = None) -> None:
+    """Wait until a condition holds in the page, a function of ``value``. (`Page.wait_for_function` evaluates strings,
+    which the page's policy refuses.)"""
+    page.evaluate(
+        """async ([value, patience]) => {
+          const late = Date.now() + patience;
+          while (!(CONDITION)(value)) {
+            if (Date.now() > late) throw new Error("what was waited for does not come");
+            await new Promise((done) => setTimeout(done, 10));
+          }
+        }""".replace("CONDITION", condition),
+        [value, PATIENCE],
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from pages import Come, said, say, texts
+from pages import Come, said, say, texts, until
 from playwright.sync_api import Locator, Page, expect
 
 
@@ -102,7 +102,7 @@ def test_what_was_removed_is_not_shown_by_an_older_page_of_history(ann: Page, bo
     ann.evaluate("session.rooms.get('tea').lines = []")
     act(bob, "delete_message", room="tea", seq=seq)
     expect(bob.locator("#log li.removed")).to_have_count(1)
-    ann.wait_for_function("seq => session.rooms.get('tea').seq > seq", arg=seq)
+    until(ann, "seq => session.rooms.get('tea').seq > seq", seq)
     ann.evaluate("page => { prepend(session.rooms.get('tea'), page.events); draw(); }", page)
     assert texts(ann) == ["(removed)"]
 
@@ -167,7 +167,7 @@ def test_a_reply_that_comes_when_one_was_sent_out_settles_its_message(ann: Page,
     expect(bob.locator("#title")).to_have_text("general")
     assert bob.evaluate("session.outbox.length") == 1
     bob.evaluate("() => { answered = window.real; for (const message of held) answered(message); }")
-    bob.wait_for_function("session.outbox.length === 0")
+    until(bob, "() => session.outbox.length === 0")
 
 
 def test_who_was_sent_out_of_where_everybody_starts_stays_out(ann: Page, bob: Page) -> None:
@@ -257,7 +257,7 @@ def test_a_message_on_its_way_follows_a_room_that_is_renamed(ann: Page, bob: Pag
     bob.evaluate("() => { window.real = receive; window.held = []; receive = (message) => held.push(message); }")
     act(ann, "update_room", room="tea", name="coffee")
     say(bob, "to tea")  # not heard yet
-    bob.wait_for_function("held.some((message) => message.action === 'error')")
+    until(bob, "() => held.some((message) => message.action === 'error')")
     bob.evaluate("() => { receive = window.real; for (const message of held) receive(message); }")
     for page in (ann, bob):
         said(page, "to tea")
@@ -327,11 +327,11 @@ def test_a_mute_that_was_lifted_while_one_was_away_is_over(ann: Page, bob: Page)
 def test_that_a_mute_ran_out_is_not_told_when_one_comes_back(ann: Page, bob: Page) -> None:
     act(ann, "mute", room="tea", user="bob", seconds=1)
     expect(notices(bob, "you may not speak here until")).to_have_count(1)
-    bob.wait_for_function("Date.now() > session.rooms.get('tea').muted.until")
+    until(bob, "() => Date.now() > session.rooms.get('tea').muted.until")
     lose_link(bob)
     find_link(bob)
     say(bob, "hello!")  # sent when what is told after a login was told
-    said(ann, "hello!")
+    said(bob, "hello!")
     expect(notices(bob, "you may speak here again")).to_have_count(0)
 
 

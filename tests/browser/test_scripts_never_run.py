@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from pages import ServerProcess, Visit, serving
+from pages import ServerProcess, Visit, serving, until
 from playwright.sync_api import Page, expect
 
 RUN = ("hacked()", "alert(1)", "window.hacked=1", "fetch('/hacked')")
@@ -166,9 +166,9 @@ def test_no_payload_of_a_moderator_runs(pair: tuple[Page, Page]) -> None:
     assert {"court is called c<svg> now", "you are moderator here now"} <= set(told)
     for payload in PAYLOADS[:: len(RUN)]:  # each shape once
         eve.evaluate("topic => ask('update_room', { room: 'c<svg>', topic })", payload)
-        ann.wait_for_function("topic => session.rooms.get('c<svg>').topic === topic", arg=payload)
+        until(ann, "topic => session.rooms.get('c<svg>').topic === topic", payload)
         eve.evaluate("reason => ask('kick', { room: 'c<svg>', user: 'ann', reason })", payload)
-        ann.wait_for_function(LAST, arg=f"you were sent out of c<svg>, by e<img>: {payload}")
+        until(ann, LAST, f"you were sent out of c<svg>, by e<img>: {payload}")
         expect(ann.locator("#title")).to_have_text("general")
         ann.evaluate("enter('c<svg>')")
         expect(ann.locator("#title")).to_contain_text("c<svg>: ")
