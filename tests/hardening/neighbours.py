@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import trio
 from attrs import frozen
@@ -23,8 +23,12 @@ class Contexts:
     client: ssl.SSLContext
 
 
+NAMES = ("b-ws", "b-tcp", "b-wss", "b-tls")
+
+
 class Bystanders:
-    """One member on each binding; whoever is first talks."""
+    """One member on each binding. They talk in turn, so that each gives signs of life and reads, however long it
+    lasts."""
 
     def __init__(self, members: list[Member]) -> None:
         self.members = members
@@ -32,8 +36,9 @@ class Bystanders:
 
     async def talk(self) -> None:
         """Say one more thing."""
+        speaker = self.members[len(self.said) % len(self.members)]
         self.said.append(f"word {len(self.said)}")
-        reply = await self.members[0].ask("send_message", room="general", text=self.said[-1])
+        reply = await speaker.ask("send_message", room="general", text=self.said[-1])
         assert reply["action"] == "success", reply
 
     async def check(self) -> None:
@@ -46,7 +51,7 @@ class Bystanders:
                 envelope = next(events, None) or await here.hear()
                 assert envelope is not None, "a bystander's link was lost"
                 assert envelope["action"] not in ("closing", "error"), envelope
-                if envelope["action"] == "receive_message" and envelope["data"]["user"] == "talker":
+                if envelope["action"] == "receive_message" and envelope["data"]["user"] in NAMES:
                     heard.append(envelope["data"]["text"])
             assert heard == self.said
 
@@ -54,13 +59,9 @@ class Bystanders:
 @asynccontextmanager
 async def bystanders(server: Server, contexts: Contexts) -> AsyncIterator[Bystanders]:
     """Let members come; they have lost nothing in the end."""
-    async with (
-        member(server.addresses[0], contexts.client, "talker") as talker,
-        member(server.addresses[1], contexts.client, "b-tcp") as tcp,
-        member(server.addresses[2], contexts.client, "b-wss") as wss,
-        member(server.addresses[3], contexts.client, "b-tls") as tls,
-    ):
-        here = Bystanders([talker, tcp, wss, tls])
+    async with AsyncExitStack() as stack:
+        links = zip(server.addresses, NAMES, strict=True)
+        here = Bystanders([await stack.enter_async_context(member(url, contexts.client, name)) for url, name in links])
         yield here
         await here.talk()
         await here.check()

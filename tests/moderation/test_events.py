@@ -113,6 +113,17 @@ async def test_a_guest_is_told_once_and_stays_muted_under_another_name_and_on_an
             await wire.data("send_message", room="den", text="hi")
 
 
+async def test_a_guest_is_told_of_another_mute_in_the_same_millisecond() -> None:
+    async with place(config=ServerConfig(rate_limits=False, now_ms=lambda: NOW)) as here:
+        (own,) = await den(here)
+        gus = await here.site.user("gus")
+        await gus.data("join_room", room="den")
+        await told(gus)
+        for seconds in (60, 90):
+            await own.data("mute", room="den", user="gus", seconds=seconds)
+            assert [data["until"] for _, data in await told(gus)] == [NOW + seconds * 1000]
+
+
 @pytest.mark.parametrize("how", ["resume", "join", "another device"])
 async def test_whoever_was_muted_while_they_were_away_is_told_when_they_are_back(how: str) -> None:
     async with place(config=ServerConfig(rate_limits=False, now_ms=lambda: NOW)) as here:

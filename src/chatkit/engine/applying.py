@@ -295,9 +295,11 @@ def _banned(world: World, ban: Ban, now: Moment) -> list[Effect]:
         if any(world.sessions[session].role == ADMIN for session in user.sessions):
             continue
         if ban.mute:
-            if any((one.at, one.by) == (ban.at, ban.by) for one in _mutes(room, user, now) if one.id != ban.id):
+            telling = muted(world, room, ban)
+            others = [one for one in _mutes(room, user, now) if one.id != ban.id and one.at == ban.at]
+            if any(muted(world, room, one) == telling for one in others):
                 continue  # a guest is silenced by name and by token, and told once
-            effects += [Tell(session, muted(world, room, ban)) for session in sorted(room.present[user])]
+            effects += [Tell(session, telling) for session in sorted(room.present[user])]
         else:
             effects += world.send_out(room, user, now.clock, by=by, reason=ban.reason, banned=True)
     return effects
