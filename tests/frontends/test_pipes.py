@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,7 +13,9 @@ import pytest
 import trio
 from at_work import Running, ServerProcess, chatkit, run, running, serving
 
+import chatkit as library
 from chatkit.frontends.exits import Exit
+from chatkit.protocol.messages import JoinRoom
 
 
 @asynccontextmanager
@@ -186,6 +188,27 @@ async def test_it_comes_back_if_it_is_to(tmp_path: Path) -> None:
         "ann: here",
         "ann: said while it was away",
     ]
+
+
+async def test_a_link_lost_on_the_way_into_the_room_is_told_too() -> None:
+    door, entering = library.Extension(), trio.Event()
+
+    @door.before(JoinRoom)
+    async def hold(request: JoinRoom, context: library.RequestContext) -> JoinRoom:
+        entering.set()
+        await trio.sleep_forever()
+        raise AssertionError("unreachable")
+
+    async with AsyncExitStack() as stack:
+        async with library.open_server("memory://", listen=["ws://127.0.0.1:0"], extensions=[door]) as server:
+            url = server.addresses[0]
+            ann = await stack.enter_async_context(chatkit("chat", url, "--user", "ann", "--reconnect", "--json"))
+            await entering.wait()
+        await ann.until("connection_lost")
+        async with library.open_server("memory://", listen=[url]):
+            await ann.until("connected again")
+            await ann.type("here")
+            await ann.until('"text":"here"')
 
 
 async def test_whoever_reads_may_go_away(server: ServerProcess) -> None:

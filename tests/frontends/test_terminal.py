@@ -172,6 +172,7 @@ async def test_what_needs_no_answer_does_not_wait_for_the_link(
     ann = open_terminal(f"chat {server.ws} --user ann")
     bob = open_terminal(f"chat {server.ws} --user bob")
     await ann.shows("general (2) ann>")
+    await bob.shows("general (2) bob>")
     server.process.process.terminate()
     await server.process.wait()
     for terminal in (ann, bob):

@@ -162,13 +162,13 @@ async def _talk_as(turns: Turns, room: str, after: int | None = None) -> Exit:
     """Talk with one client, until the user wants no more, or another one. ``after`` is how far the room was shown."""
     conversation, screen = turns.conversation, turns.screen
     display = Display(conversation, screen)
-    await conversation.enter(room, after)
     code = Exit.OK
     try:
         async with private_nursery(lambda nursery: nursery.cancel_scope.cancel()) as nursery:
+            nursery.start_soon(display.follow_link)
+            await conversation.enter(room, after)
             await display.catch_up()
             nursery.start_soon(display.follow)
-            nursery.start_soon(display.follow_link)
             code = await turns.take(display)
     except Disconnected:
         if not conversation.over:

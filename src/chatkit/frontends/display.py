@@ -28,6 +28,8 @@ class Display:
         self._screen = screen
         self._events = conversation.client.events()
         self._showing = trio.Lock()
+        self._begun = False
+        """Whether what the rooms held at first has been asked for."""
         self.lost = False
         """Whether the link is lost, and tried again."""
         self.returns = 0
@@ -51,6 +53,7 @@ class Display:
     async def catch_up(self) -> None:
         """Show what each room already holds: the history after a join, and one's own messages, which are waited for
         if their acknowledgement came first."""
+        self._begun = True
         for room in list(self._client.rooms.values()):
             await self._show_room(room.name, room.position.seq)
         said = self._conversation.last_said
@@ -84,4 +87,5 @@ class Display:
                     self.lost = False
                     self.returns += 1
                     await self._screen.notice("connected again")
-                    await self.catch_up()
+                    if self._begun:
+                        await self.catch_up()
