@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from at_work import PATIENCE, ServerProcess, serving
 
 import chatkit
 from chatkit.frontends.exits import Exit
+from chatkit.frontends.terminal import Stage
 
 HOSTILE = {
     "colour": "\x1b[31mred",
@@ -292,3 +294,18 @@ async def test_a_server_in_a_terminal_says_once_where_it_listens(
     assert "stopping" in screen  # the log is here
     assert screen.count(url) == 1
     assert f"listening on {url}" in screen.splitlines()
+
+
+async def _ended_token() -> trio.lowlevel.TrioToken:
+    return trio.lowlevel.current_trio_token()
+
+
+def test_what_is_drawn_last_may_end_after_the_talk() -> None:
+    token = trio.run(_ended_token)
+
+    async def draw() -> None:
+        stage = Stage()
+        stage.token = token
+        stage.in_trio(print, "nobody is left to do that")
+
+    asyncio.run(draw())

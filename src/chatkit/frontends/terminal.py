@@ -11,6 +11,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 
 import outcome
 import trio
@@ -101,9 +102,10 @@ class Stage:
         self.in_trio(self.scope.cancel)
 
     def in_trio(self, call: Callable[..., object], *arguments: object) -> None:
-        """Call something in Trio's part of the thread."""
+        """Call something in Trio's part of the thread, if that has not ended."""
         if self.token is not None:
-            self.token.run_sync_soon(call, *arguments)
+            with suppress(trio.RunFinishedError):
+                self.token.run_sync_soon(call, *arguments)
 
     # ── typing ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
